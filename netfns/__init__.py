@@ -1,0 +1,43 @@
+"""The network functions: desired state in, kernel configuration out. One concept a file.
+
+    service.py     ClusterIP and NodePort in nftables        dns_zone.py    the cluster's names, as a zone
+    overlay.py     VXLAN between the nodes                   dns_server.py  the server that answers from it
+    bridge.py      a node's bridge and its pods' veth pairs  balancer.py    HAProxy for LoadBalancer services
+    ipam.py        which address the next pod gets           masquerade.py  the way out of the cluster
+
+Every file has the same verbs: `render` (desired state -> text) and `evaluate` (desired state + packet -> verdict) are
+pure; `observe` reads the kernel; `apply` makes it match. `SEATS` is the table of the functions that can be swapped for a
+student's: `minipod netfn service=./my_service.py` puts a file in that seat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One network function that can be swapped.
+
+    `module` is the reference; `lab` the lab in which students write it ("" when none asks for it); `stands_for` the
+    component of a real cluster that does this job.
+    """
+
+    name: str
+    module: str
+    lab: str
+    stands_for: str
+
+
+SEATS: dict[str, Seat] = {
+    seat.name: seat
+    for seat in (
+        Seat("bridge", "netfns.bridge", "", "CNI plugin bridge"),
+        Seat("ipam", "netfns.ipam", "", "CNI plugin host-local"),
+        Seat("overlay", "netfns.overlay", "03-across-nodes", "flannel"),
+        Seat("service", "netfns.service", "06-cluster-ip", "kube-proxy"),
+        Seat("masquerade", "netfns.masquerade", "", "ip-masq-agent"),
+        Seat("balancer", "netfns.balancer", "09-load-balancer", "cloud load balancer"),
+        Seat("dns", "netfns.dns", "", "CoreDNS"),
+    )
+}
