@@ -5,9 +5,10 @@
     bridge.py      a node's bridge and its pods' veth pairs  balancer.py    HAProxy for LoadBalancer services
     ipam.py        which address the next pod gets           masquerade.py  the way out of the cluster
 
-Every file has the same verbs: `render` (desired state -> text) and `evaluate` (desired state + packet -> verdict) are
-pure; `observe` reads the kernel; `apply` makes it match. `SEATS` is the table of the functions that can be swapped for a
-student's: `minipod netfn service=./my_service.py` puts a file in that seat.
+Every file has the same verbs: `render` (desired state -> text) and `evaluate` (desired state + packet ->
+verdict) are pure; `observe` reads the kernel; `apply` makes it match. `SEATS` is the table of the
+functions that can be swapped for a student's: `minipod netfn service=./my_service.py` puts a file in that
+seat.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 class Seat:
     """One network function that can be swapped.
 
-    `module` is the reference; `lab` the lab in which students write it ("" when none asks for it); `stands_for` the
-    component of a real cluster that does this job.
+    `module` is the reference; `lab` the lab in which students write it ("" when none asks for it);
+    `stands_for` the component of a real cluster that does this job.
     """
 
     name: str
@@ -37,7 +38,7 @@ SEATS: dict[str, Seat] = {
         Seat("overlay", "netfns.overlay", "03-across-nodes", "flannel"),
         Seat("service", "netfns.service", "06-cluster-ip", "kube-proxy"),
         Seat("masquerade", "netfns.masquerade", "", "ip-masq-agent"),
-        Seat("balancer", "netfns.balancer", "09-load-balancer", "cloud load balancer"),
+        Seat("balancer", "netfns.balancer", "", "cloud load balancer"),
         Seat("dns", "netfns.dns", "", "CoreDNS"),
     )
 }

@@ -8,11 +8,11 @@
          v
     topo.machine.Machine, or a test's      knows where: enters the network namespace of one node
 
-A network function never opens a namespace itself. It is given a `Kernel`, speaks the text that a student could paste
-(`ip -batch`, `bridge -batch`, `nft -f`), and gets a `CommandError` when the kernel refuses.
+A network function never opens a namespace itself. It is given a `Kernel`, speaks the text that a student
+could paste (`ip -batch`, `bridge -batch`, `nft -f`), and gets a `CommandError` when the kernel refuses.
 
-Invariant: every call is blocking and either took effect as a whole or raised. (`nft` is one transaction by nature;
-`ip -batch` stops at the first line that fails, so what it is given must be safe to give again.)
+Invariant: every call is blocking and either took effect as a whole or raised. (`nft` is one transaction by
+nature; `ip -batch` stops at the first line that fails, so what it is given must be safe to give again.)
 
 Sources: ip(8), bridge(8), nft(8), sysctl(8).
 """
@@ -26,7 +26,8 @@ from typing import Protocol
 class CommandError(Exception):
     """A command in a node's namespaces ended with a status other than zero.
 
-    `argv` is the command, `status` its exit status (1-255, or minus the signal's number), `stderr` all that it said.
+    `argv` is the command, `status` its exit status (1-255, or minus the signal's number), `stderr` all
+    that it said.
     """
 
     def __init__(self, argv: Sequence[str], status: int, stderr: str) -> None:
@@ -50,7 +51,9 @@ class Kernel(Protocol):
         """Run the lines of an `ip -batch -` text, in order. Raises CommandError at the first line refused."""
 
     def bridge(self, batch: str) -> None:
-        """Run the lines of a `bridge -batch -` text, in order. Raises CommandError at the first line refused."""
+        """Run the lines of a `bridge -batch -` text, in order. Raises CommandError at the first line
+        refused.
+        """
 
     def nft(self, ruleset: str) -> None:
         """Load an `nft -f -` text as one transaction: all of it or, with CommandError, nothing."""
