@@ -1,0 +1,16 @@
+"""The hardware of a lab: everything that a data centre would deliver on pallets, made of kernel namespaces.
+
+    sandbox      fresh namespaces around the whole lab; its first process is the lab's supervisor
+    rootfs       the file trees that the sandbox and each container see
+    plan         names and addresses, the same in every lab, page and test
+    underlay     Mininet builds the switches, the router and the machines
+    machine      one Mininet host: a node, a load balancer, a VM; how commands are run on it
+    runtime      the pod runtime: forks a pod's first process into fresh namespaces
+    pod_init     that first process: starts, signals and reaps the pod's containers
+    enter        runs a command inside anybody's namespaces
+    netlink      `ip -batch` text, compiled to netlink messages and sent in process
+    capture      packets as they pass a device
+    probe        sends a real packet and tells what happened
+
+Nothing here knows what a Service or a Deployment is, and nothing here imports `netfns` or `controlplane`.
+"""

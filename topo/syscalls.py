@@ -1,0 +1,123 @@
+"""The dozen Linux system calls that Python 3.11 has no name for, as functions that raise OSError.
+
+Sources: clone(2), unshare(2), setns(2), mount(2), pivot_root(2), umount2(2), prctl(2), sethostname(2).
+"""
+
+import ctypes
+import os
+import platform
+import signal
+
+CLONE_FS = 0x00000200
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+
+_SYS_CLONE, _SYS_PIVOT_ROOT = {"x86_64": (56, 155), "aarch64": (220, 41)}.get(platform.machine(), (0, 0))
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# Unlike CDLL, PyDLL keeps the interpreter's lock across the call: a forked child comes back holding it.
+_libc_locked = ctypes.PyDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Move the calling thread into fresh namespaces (CLONE_NEW*) or its own file-system state (CLONE_FS)."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def setns(fd: int, flags: int) -> None:
+    """Move the calling thread into the namespaces behind `fd`: a /proc/PID/ns file or a pidfd (Linux 5.8)."""
+    _check(_libc.setns(fd, ctypes.c_int(flags)), "setns")
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2); empty strings stand for NULL."""
+    result = _libc.mount(
+        source.encode() or None,
+        target.encode(),
+        fstype.encode() or None,
+        ctypes.c_ulong(flags),
+        data.encode() or None,
+    )
+    _check(result, f"mount {fstype or 'bind'} {source} on {target}")
+
+
+def bind(source: str, target: str, *, read_only: bool = False) -> None:
+    """Show `source` (with all that is mounted below it) at `target`, which must exist."""
+    mount(source, target, flags=MS_BIND | MS_REC)
+    if read_only:
+        _remount_read_only(target)
+
+
+def _remount_read_only(target: str) -> None:
+    """Add read-only to a bind mount, keeping the flags that a less privileged namespace may not drop."""
+    stat = os.statvfs(target)
+    kept = stat.f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    # statvfs tells atime flags at other positions than mount(2) takes them: noatime 1024, nodiratime 2048, relatime.
+    kept |= stat.f_flag & (1024 | 2048)
+    if stat.f_flag & 4096:
+        kept |= 1 << 21
+    mount("", target, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+
+
+def unmount(target: str) -> None:
+    """Detach a mount now; the kernel frees it when its last user is gone."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+
+
+def pivot_root(new_root: str) -> None:
+    """Make `new_root` (a mount point) the root of this mount namespace and let go of the old one.
+
+    The old root is stacked on the new one and detached at once, so that no directory for it is needed; see
+    pivot_root(2), "pivot_root(".", ".")".
+    """
+    os.chdir(new_root)
+    _check(_libc.syscall(_SYS_PIVOT_ROOT, b".", b"."), f"pivot_root {new_root}")
+    _check(_libc.umount2(b".", MNT_DETACH), "umount old root")
+    os.chdir("/")
+
+
+def clone(flags: int) -> int:
+    """fork(2) into fresh namespaces: returns the child's pid, and 0 in the child.
+
+    Only for a process with a single thread. The child shares nothing with its parent but what fork shares.
+    """
+    pid = _check(_libc_locked.syscall(_SYS_CLONE, ctypes.c_ulong(flags | signal.SIGCHLD), 0, 0, 0, 0), "clone")
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return pid
+
+
+def sethostname(name: str) -> None:
+    """Name the calling process's UTS namespace; at most 64 bytes."""
+    raw = name.encode()
+    _check(_libc.sethostname(raw, len(raw)), f"sethostname {name}")
+
+
+def set_process_name(name: str) -> None:
+    """What `ps` shows for this thread; cut to 15 bytes."""
+    _check(_libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0), "prctl PR_SET_NAME")
