@@ -1,0 +1,105 @@
+# Debian packages: install what scripts/packages.txt names and the machine lacks. Sourced by scripts/setup.
+#
+#   packages.txt -> missing_packages -> apt-get, all at once -> what is still missing, one by one -> what is lost
+#
+# Invariant: no service is started and none is left to start at the next boot by what is installed here. While apt
+# runs, /usr/sbin/policy-rc.d (Debian policy 9.3.3.1; invoke-rc.d(8)) says no to every start; it is put back
+# afterwards, also after an interruption, and a `kill -9` is made good by the next call.
+
+PACKAGES=$CHECKOUT/scripts/packages.txt
+POLICY=/usr/sbin/policy-rc.d
+APT=(apt-get -y -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2)
+
+installed_packages() { dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^.i //p'; }
+
+# The rows of packages.txt of which no alternative is installed.
+missing_packages() {
+    local installed names rest name
+    installed=$'\n'$(installed_packages)$'\n'
+    rows "$PACKAGES" | while read -r names rest; do
+        for name in ${names//|/ }; do
+            [[ $installed == *$'\n'"$name"$'\n'* ]] && continue 2
+        done
+        printf '%s %s\n' "$names" "$rest"
+    done
+}
+
+# The first of the alternatives $1 (a|b) that apt can install; nothing when there is none.
+available_package() {
+    local name
+    for name in ${1//|/ }; do
+        if apt-cache policy "$name" | grep 'Candidate: [^(]' >/dev/null; then
+            printf '%s\n' "$name"
+            return
+        fi
+    done
+}
+
+forbid_service_starts() {
+    permit_service_starts # what an earlier call that was killed left behind
+    [ ! -e "$POLICY" ] || mv "$POLICY" "$POLICY.before-minipod"
+    printf '#!/bin/sh\n# minipod set-up is installing packages and wants no service started.\nexit 101\n' >"$POLICY"
+    chmod 755 "$POLICY"
+}
+
+permit_service_starts() {
+    if grep -qs 'minipod set-up' "$POLICY"; then rm -f "$POLICY"; fi
+    if [ -e "$POLICY.before-minipod" ]; then mv "$POLICY.before-minipod" "$POLICY"; fi
+}
+
+# Install the packages named, showing each as it is set up. The last lines of a failure are shown by logged().
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive "${APT[@]}" install --no-install-recommends "$@" 2>&1 |
+        tee "$SCRATCH/apt.log" | sed -un 's/^Setting up \([^ ]*\) (\(.*\)).*/    \1 \2/p'
+}
+
+# Keep the service $1, which came with a package installed just now, from starting at the next boot.
+switch_off() {
+    deb-systemd-helper disable "$1.service" >/dev/null 2>&1 || true
+    [ ! -e "/etc/init.d/$1" ] || update-rc.d "$1" disable >/dev/null 2>&1 || true
+}
+
+install_missing() {
+    local names need service lost name wanted=()
+    forbid_service_starts
+    say "asking the distribution for its package lists"
+    logged "$SCRATCH/apt.log" dpkg --configure -a || true # an interrupted installation blocks every other
+    logged "$SCRATCH/apt.log" "${APT[@]}" update || warn "apt-get update failed: trying the lists that are here"
+    while read -r names need service lost; do
+        name=$(available_package "$names")
+        [ -z "$name" ] || wanted+=("$name")
+    done <<<"$1"
+    if [ "${#wanted[@]}" -gt 0 ]; then
+        say "installing ${#wanted[@]} Debian packages and what they need: ${wanted[*]}"
+        apt_install "${wanted[@]}" || {
+            warn "apt-get could not install them together: trying one by one"
+            for name in "${wanted[@]}"; do apt_install "$name" || tail -n 3 "$SCRATCH/apt.log" >&2; done
+        }
+    fi
+    while read -r names need service lost; do
+        [ "$service" = - ] || switch_off "$service"
+    done <<<"$1"
+    permit_service_starts
+}
+
+# Say what the rows $1 of packages.txt cost; stop when one of them is core.
+report_missing() {
+    local names need service lost core=
+    while read -r names need service lost; do
+        warn "package ${names//|/ or } is not installed: without it: $lost"
+        [ "$need" != core ] || core+=" ${names%%|*}"
+    done <<<"$1"
+    [ -z "$core" ] || fail "Minipod cannot run without:$core: install them, then call scripts/setup again"
+}
+
+setup_packages() {
+    local missing
+    command -v apt-get >/dev/null || fail "no apt-get here: Minipod is set up on Debian 12, 13 and Ubuntu 24.04"
+    missing=$(missing_packages)
+    [ -n "$missing" ] || return 0
+    if is_root; then
+        install_missing "$missing"
+        missing=$(missing_packages)
+    fi
+    [ -z "$missing" ] || report_missing "$missing"
+}
