@@ -31,7 +31,7 @@ absent_modules() {
     local folder known
     folder=/lib/modules/$(uname -r)
     known=$(cat "$folder/modules.builtin" 2>/dev/null | sed 's|.*/||; s|\.ko.*||' | tr - _)
-    known=$'\n'"$known"$'\n'$(ls /sys/module)$'\n'
+    known=$'\n'"$known"$'\n'$(ls /sys/module 2>/dev/null || true)$'\n'
     rows "$MODULES" | while read -r name _; do
         [[ $known == *$'\n'"$name"$'\n'* ]] || printf '%s\n' "$name"
     done
