@@ -42,7 +42,9 @@ class CommandError(Exception):
 class Kernel(Protocol):
     """One machine's network, as a network function sees it. All calls block; agents make them in a thread."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The machine's name, such as worker1."""
 
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         """Run a command in the machine's namespaces and return its standard output. Raises CommandError."""

@@ -208,12 +208,9 @@ def observe(kernel: Kernel) -> Batches:
     except CommandError:
         return Batches()
     lines = _observe_link(link)
-    for family in ("-4", "-6"):
-        for held in _show(kernel, "ip", family, "-j", "address", "show", "dev", DEVICE, "scope", "global"):
-            lines += [
-                f"address replace {a['local']}/{a['prefixlen']} dev {DEVICE}"
-                for a in held.get("addr_info", [])
-            ]
+    for held in _show(kernel, "ip", "-j", "address", "show", "dev", DEVICE, "scope", "global"):
+        addresses = [address for address in held["addr_info"] if address]
+        lines += [f"address replace {a['local']}/{a['prefixlen']} dev {DEVICE}" for a in addresses]
     for neigh in _show(kernel, "ip", "-j", "neigh", "show", "dev", DEVICE, "nud", "permanent"):
         lines.append(f"neigh replace {neigh['dst']} lladdr {neigh['lladdr']} dev {DEVICE} nud permanent")
     for family in ("-4", "-6"):
