@@ -1,0 +1,124 @@
+"""The underlay: three Ethernet networks, a router between them, and the machines on them. Mininet builds it.
+
+    control-plane worker1 worker2 …  lb1  lb2  vm1          vm2                 outside
+        .10        .21     .22       .11  .12  .100         .10                 .10
+    ─────┴──────────┴───────┴─────────┴────┴────┴── s1   ────┴──── s2     ───────┴──── s3
+              192.168.50.0/24     │.1        172.20.0.0/24 │.1   203.0.113.0/24 │.1
+                                  └──────────────── router ─────────────────────┘
+
+An inert graph first (`LabTopo`), then a live net, as in Mininet itself. The router knows the three networks and nothing
+else: it has no default route, so there is no way for a packet to leave, and no route to pods or cluster addresses.
+
+Invariant: `Mininet.inited` is set beforehand, because `fixLimits` would raise limits of the whole host.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Interface
+
+from mininet.log import setLogLevel  # type: ignore[import-untyped]
+from mininet.net import Mininet  # type: ignore[import-untyped]
+from mininet.nodelib import LinuxBridge  # type: ignore[import-untyped]
+from mininet.topo import Topo  # type: ignore[import-untyped]
+
+from topo import plan
+from topo.machine import Machine, MachineHost
+
+
+class UnderlayError(Exception):
+    """A machine could not be set up; the message names it, the command and the kernel's answer."""
+
+
+class LabTopo(Topo):  # type: ignore[misc]
+    """The graph: a switch for each network, the router on all of them, every other machine on one."""
+
+    def build(self, workers: int) -> None:
+        """Called by Mininet with the arguments of the constructor."""
+        for network in plan.NETWORKS:
+            self.addSwitch(network.switch)
+        self.addHost(plan.ROUTER, ip=None)
+        for number, network in enumerate(plan.NETWORKS):
+            ipv4, _ = network.interface(1)
+            self.addLink(plan.ROUTER, network.switch, intfName1=f"eth{number}", params1={"ip": str(ipv4)})
+        for spot in plan.spots(workers):
+            self.addHost(spot.name, ip=None)
+            self.addLink(spot.name, spot.network.switch, intfName1="eth0", params1={"ip": str(spot.interfaces[0])})
+
+
+@dataclass(frozen=True)
+class Underlay:
+    """A live underlay: Mininet's net, and the machines by name (the router among them)."""
+
+    net: Mininet
+    machines: Mapping[str, Machine]
+
+    def stop(self) -> None:
+        """Take the net down machine by machine (a lab that ends as a whole needs no such thing)."""
+        self.net.stop()
+
+
+def build(workers: int, progress: Callable[[str], None] = lambda _: None) -> Underlay:
+    """Bring the underlay up. Blocks for about 50 ms a machine. Raises UnderlayError."""
+    setLogLevel("warning")
+    Mininet.inited = True
+    net = Mininet(
+        topo=LabTopo(workers=workers),
+        host=MachineHost,
+        switch=LinuxBridge,
+        controller=None,
+        autoSetMacs=True,
+        waitConnected=False,
+    )
+    net.start()
+    kinds = {spot.name: spot.kind for spot in plan.spots(workers)} | {plan.ROUTER: "router"}
+    machines = {host.name: Machine(host, kinds[host.name]) for host in net.hosts}
+    progress(f"{len(machines)} machines on {len(net.switches)} switches")
+    _configure_router(machines[plan.ROUTER])
+    hosts = _hosts_file(workers)
+    for spot in plan.spots(workers):
+        _configure_machine(machines[spot.name], spot, hosts)
+    return Underlay(net, machines)
+
+
+def _configure_router(router: Machine) -> None:
+    lines = [f"addr add {network.interface(1)[1]} dev eth{number} nodad" for number, network in enumerate(plan.NETWORKS)]
+    _must(router, "\n".join(["link set lo up", *lines]))
+    for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+        _sysctl(router, key, "1")
+
+
+def _configure_machine(machine: Machine, spot: plan.Spot, hosts: str) -> None:
+    gateway, gateway_ipv6 = spot.network.gateway
+    _must(
+        machine,
+        f"""
+        link set lo up
+        addr add {spot.interfaces[1]} dev eth0 nodad
+        route add default via {gateway} dev eth0
+        route add default via {gateway_ipv6} dev eth0
+        """,
+    )
+    machine.write("hosts", hosts)
+    machine.write("resolv.conf", f"nameserver {plan.UPSTREAM_DNS}\n")
+
+
+def _hosts_file(workers: int) -> str:
+    """Every machine knows every other by name, as a small network with one hosts file would."""
+    lines = ["127.0.0.1 localhost", "::1 localhost"]
+    for spot in plan.spots(workers):
+        ipv4, ipv6 = spot.interfaces
+        assert isinstance(ipv6, IPv6Interface)
+        lines += [f"{ipv4.ip} {spot.name}", f"{ipv6.ip} {spot.name}"]
+    return "\n".join(lines) + "\n"
+
+
+def _must(machine: Machine, batch: str) -> None:
+    result = machine.ip(batch)
+    if result.status:
+        raise UnderlayError(f"{machine.name}: {result.stderr.strip()}: see the lab's log")
+
+
+def _sysctl(machine: Machine, key: str, value: str) -> None:
+    result = machine.run(["tee", f"/proc/sys/{key}"], value)
+    if result.status:
+        raise UnderlayError(f"{machine.name}: {key}: {result.stderr.strip()}")
