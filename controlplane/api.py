@@ -1,0 +1,394 @@
+"""The API: the meaning of create, read, update, patch, delete and watch, the same for every kind.
+
+    create --> decode --> default --> admit --> validate --> store --> watches
+    update --> decode --> keep what only the server may set --> default --> admit --> validate --> store --> watches
+    delete --> finalizers or a grace period left? mark it : remove it
+
+Every method is synchronous and atomic: it happens wholly within one step of the event loop, or raises StatusError and has
+changed nothing. The HTTP server (http.py) is a thin face of this class; controllers and agents call it directly.
+Objects handed out are shared and must never be mutated.
+
+Invariants: a stored object is always defaulted and valid; metadata.resourceVersion is the revision of its last write;
+metadata.generation counts the changes of what is desired (spec), never those of status.
+
+Source: Kubernetes API conventions; Kubernetes API concepts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from controlplane import deletion, errors
+from controlplane.errors import FieldErrors, StatusError, bad_request, quote
+from controlplane.events import EventRecorder
+from controlplane.kinds import Kind, Kinds, standard_kinds
+from controlplane.meta import Obj, is_true, new_uid, now, with_condition
+from controlplane.patch import apply_json_patch, merge
+from controlplane.schema.decode import Findings
+from controlplane.selectors import predicate
+from controlplane.store import Store, Watch
+from controlplane.validation.meta import validate_metadata
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+SYSTEM_METADATA = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+)
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
+_GENERATE_ATTEMPTS = 8
+
+
+class Admitter(Protocol):
+    """Decides what only the whole cluster can know, e.g. a Service's address. One for a kind."""
+
+    def admit(self, new: Obj, old: Obj | None) -> Obj:
+        """The object as it shall be stored. Must not change anything: the write may still fail. Raises StatusError."""
+
+    def observe(self, old: Obj | None, new: Obj | None) -> None:
+        """The write has happened."""
+
+
+class API:
+    """See the head of this file. `warn`, when given to a write, is told of dropped unknown fields instead of an error."""
+
+    def __init__(self, store: Store | None = None, kinds: Kinds | None = None) -> None:
+        self.store = store or Store()
+        self.kinds = kinds or standard_kinds()
+        self._admitters: dict[str, Admitter] = {}
+        self._recorder = EventRecorder(self.store)
+
+    def admit_with(self, kind: str, admitter: Admitter) -> None:
+        """`admitter` takes part in every write of `kind` from now on."""
+        self._admitters[kind] = admitter
+
+    # reading
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Obj:
+        """The object. Raises StatusError 404."""
+        row = self.kinds.get(kind)
+        obj = self.store.get(row.key, namespace, name)
+        if obj is None:
+            raise errors.not_found(row.plural, row.group, name)
+        return obj
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Obj | None:
+        """The object, or None."""
+        return self.store.get(self.kinds.get(kind).key, namespace, name)
+
+    def list(
+        self, kind: str, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> tuple[list[Obj], int]:
+        """The objects in order of namespace and name, and the revision of this picture. Raises StatusError 400, 404."""
+        row = self.kinds.get(kind)
+        matches = predicate(label_selector, field_selector, row.selectable_fields)
+        items = [obj for obj in self.store.objects(row.key, namespace) if matches is None or matches(obj)]
+        items.sort(key=lambda obj: (obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+        return items, self.store.revision
+
+    def watch(
+        self,
+        kind: str,
+        namespace: str = "",
+        *,
+        since: int,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Watch:
+        """All changes after revision `since`, as an asynchronous iterator of Event(type, object). Raises StatusError 400, 404,
+        410 (history no longer reaches back) and 504 (the revision lies in the future)."""
+        row = self.kinds.get(kind)
+        matches = predicate(label_selector, field_selector, row.selectable_fields)
+        return self.store.watch(row.key, namespace, since, matches)
+
+    # writing
+
+    def create(
+        self,
+        obj: Obj,
+        namespace: str = "",
+        *,
+        dry_run: bool = False,
+        warn: Callable[[str], None] | None = None,
+    ) -> Obj:
+        """The object as stored. Its namespace is its own, or `namespace`, or `default`. Raises StatusError 400, 403, 404, 409,
+        422."""
+        kind = self.kinds.of(obj)
+        obj = self._decode(kind, obj, warn)
+        metadata = self._newborn_metadata(kind, obj.get("metadata") or {}, namespace)
+        obj = {**obj, "metadata": metadata}
+        if kind.initial_status is not None and kind.has_status:
+            obj["status"] = kind.initial_status(obj)
+        obj = self._admit(kind, kind.default(obj), None)
+        self._validate(kind, obj, None)
+        if self.store.get(kind.key, metadata.get("namespace", ""), metadata["name"]) is not None:
+            raise errors.already_exists(kind.plural, kind.group, metadata["name"])
+        return obj if dry_run else self._commit(kind, obj, None)
+
+    def replace(
+        self,
+        obj: Obj,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+        warn: Callable[[str], None] | None = None,
+    ) -> Obj:
+        """The object as stored; a replacement that changes nothing writes nothing. Optimistic when metadata.resourceVersion is
+        given. Raises StatusError 400, 404, 409, 422."""
+        kind = self.kinds.of(obj)
+        obj = self._decode(kind, obj, warn)
+        metadata = obj.get("metadata") or {}
+        current = self.get(kind.key, metadata.get("name", ""), metadata.get("namespace", ""))
+        return self._update(kind, current, obj, subresource, dry_run)
+
+    def patch(
+        self,
+        kind: str,
+        name: str,
+        namespace: str,
+        patch: Any,
+        content_type: str = MERGE_PATCH,
+        subresource: str = "",
+        *,
+        dry_run: bool = False,
+        warn: Callable[[str], None] | None = None,
+    ) -> Obj:
+        """The object as stored. `patch` is a mapping (merge patch) or a list of operations (JSON patch). Raises StatusError
+        400, 404, 409, 415, 422."""
+        row = self.kinds.get(kind)
+        current = self.get(kind, name, namespace)
+        if content_type == MERGE_PATCH:
+            if not isinstance(patch, dict):
+                raise bad_request("a merge patch must be an object")
+            patched = merge(current, patch)
+        elif content_type == JSON_PATCH:
+            patched = apply_json_patch(current, patch)
+        else:
+            message = f"the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE_PATCH}"
+            raise StatusError(415, "UnsupportedMediaType", message)
+        if not isinstance(patched, dict) or self.kinds.of(patched) is not row:
+            raise bad_request("a patch must not change apiVersion or kind")
+        patched = self._decode(row, patched, warn)
+        if (patched.get("metadata") or {}).get("name") != name:
+            raise bad_request(f"the name of the object does not match the name on the URL ({name})")
+        return self._update(row, current, patched, subresource, dry_run)
+
+    def update_status(self, kind: str, name: str, namespace: str, status: Obj) -> Obj:
+        """Merges `status` into the object's status; a no-op writes nothing. Raises StatusError 404, 400."""
+        row = self.kinds.get(kind)
+        current = self.get(kind, name, namespace)
+        old = current.get("status") or {}
+        new = merge(old, status)
+        if new is old:
+            return current
+        self._decode(row, {"status": new}, None)
+        return self._commit(row, {**current, "metadata": dict(current["metadata"]), "status": new}, current)
+
+    def bind(self, name: str, namespace: str, node: str) -> Obj:
+        """What the scheduler decides: the pod runs on `node`. Raises StatusError 404, and 409 when it already has a node."""
+        pod = self.get("Pod", name, namespace)
+        if pod["spec"].get("nodeName"):
+            why = f"pod {name} is already assigned to node {quote(pod['spec']['nodeName'])}"
+            raise errors.conflict("pods/binding", "", name, why)
+        if "deletionTimestamp" in pod["metadata"]:
+            raise errors.conflict(
+                "pods/binding", "", name, f"pod {name} is being deleted, cannot be assigned to a host"
+            )
+        status = pod["status"]
+        if not is_true(pod, "PodScheduled"):
+            status = {
+                **status,
+                "conditions": with_condition(status.get("conditions"), "PodScheduled", "True"),
+            }
+        bound = {
+            **pod,
+            "metadata": dict(pod["metadata"]),
+            "spec": {**pod["spec"], "nodeName": node},
+            "status": status,
+        }
+        return self._commit(self.kinds.get("Pod"), bound, pod)
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str = "",
+        *,
+        grace_period: int | None = None,
+        propagation: str = "Background",
+        uid: str = "",
+        resource_version: str = "",
+        dry_run: bool = False,
+    ) -> Obj:
+        """Removes the object, or marks it with metadata.deletionTimestamp when a finalizer or a grace period (seconds) holds it.
+        Returns the last state. Raises StatusError 404, and 409 when it is not the one meant by `uid` or `resource_version`."""
+        row = self.kinds.get(kind)
+        current = self.get(kind, name, namespace)
+        _check_preconditions(row, current, uid, resource_version)
+        marked = deletion.mark(row.name, current, grace_period, propagation)
+        if marked is None or deletion.is_over(marked):
+            return current if dry_run else self._remove(row, current)
+        if marked is current or dry_run:
+            return marked
+        return self._commit(row, marked, current)
+
+    def event(
+        self,
+        involved: Obj,
+        reason: str,
+        message: str,
+        *,
+        type: str = "Normal",
+        component: str,
+        host: str = "",
+    ) -> None:
+        """Records an Event about an object; the same event again counts up the first. Never raises."""
+        self._recorder.record(involved, reason, message, type=type, component=component, host=host)
+
+    # the steps of a write
+
+    def _decode(self, kind: Kind, obj: Obj, warn: Callable[[str], None] | None) -> Obj:
+        findings = Findings()
+        decoded: Obj = kind.shape.decode(obj, None, findings)
+        if findings.wrong:
+            first = findings.wrong[0]
+            where = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
+            raise bad_request(f"{where}: {first.message}", findings.wrong)
+        if findings.unknown:
+            self._report_unknown(findings.unknown, warn)
+        return decoded
+
+    @staticmethod
+    def _report_unknown(fields: list[str], warn: Callable[[str], None] | None) -> None:
+        texts = [f'unknown field "{field}"' for field in fields]
+        if warn is None:
+            causes = [
+                errors.FieldError("FieldValueNotSupported", field, f'unknown field "{field}"')
+                for field in fields
+            ]
+            raise bad_request(f"strict decoding error: {', '.join(texts)}", causes)
+        for text in texts:
+            warn(text)
+
+    def _newborn_metadata(self, kind: Kind, given: Obj, namespace: str) -> Obj:
+        metadata = {**given, "uid": new_uid(), "creationTimestamp": now()}
+        for name in (
+            "resourceVersion",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "managedFields",
+            "selfLink",
+        ):
+            metadata.pop(name, None)
+        if kind.namespaced:
+            metadata["namespace"] = self._namespace_for(kind, given, namespace)
+        if kind.counts_generations:
+            metadata["generation"] = 1
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = self._generate_name(kind, metadata)
+        if "name" not in metadata:
+            metadata["name"] = ""
+        return metadata
+
+    def _namespace_for(self, kind: Kind, given: Obj, namespace: str) -> str:
+        chosen: str = given.get("namespace") or namespace or "default"
+        if namespace and chosen != namespace:
+            raise bad_request(
+                f"the namespace of the provided object does not match the namespace sent on the request: {chosen}, {namespace}"
+            )
+        home = self.store.get("Namespace", "", chosen)
+        if home is None:
+            raise errors.not_found("namespaces", "", chosen)
+        if "deletionTimestamp" in home["metadata"]:
+            why = f"unable to create new content in namespace {chosen} because it is being terminated"
+            raise errors.forbidden(kind.plural, kind.group, given.get("name", ""), why)
+        return chosen
+
+    def _generate_name(self, kind: Kind, metadata: Obj) -> str:
+        base = metadata["generateName"][:58]
+        for _ in range(_GENERATE_ATTEMPTS):
+            name = base + "".join(random.choices(_SUFFIX_ALPHABET, k=5))
+            if self.store.get(kind.key, metadata.get("namespace", ""), name) is None:
+                return name
+        raise errors.already_exists(kind.plural, kind.group, base)
+
+    def _update(self, kind: Kind, current: Obj, wanted: Obj, subresource: str, dry_run: bool) -> Obj:
+        given = wanted.get("metadata") or {}
+        _check_preconditions(kind, current, given.get("uid", ""), given.get("resourceVersion", ""))
+        new = self._merge_parts(kind, current, wanted, subresource)
+        if not subresource:
+            new = self._admit(kind, kind.default(new), current)
+            self._validate(kind, new, current)
+        metadata = new["metadata"]
+        if kind.counts_generations and new.get("spec") != current.get("spec"):
+            metadata["generation"] = current["metadata"].get("generation", 0) + 1
+        if new == current or dry_run:
+            return current if new == current else new
+        if deletion.is_over(new):
+            return self._remove(kind, current)
+        return self._commit(kind, new, current)
+
+    @staticmethod
+    def _merge_parts(kind: Kind, current: Obj, wanted: Obj, subresource: str) -> Obj:
+        """Which parts of the wanted object may come through this door, and which stay as they are."""
+        if subresource == "status":
+            return {**current, "metadata": dict(current["metadata"]), "status": wanted.get("status") or {}}
+        if subresource == "finalize":
+            return {**current, "metadata": dict(current["metadata"]), "spec": wanted.get("spec") or {}}
+        old = current["metadata"]
+        metadata = {
+            name: value
+            for name, value in (wanted.get("metadata") or {}).items()
+            if name not in SYSTEM_METADATA
+        }
+        metadata |= {
+            name: old[name] for name in (*SYSTEM_METADATA, "resourceVersion", "namespace") if name in old
+        }
+        new = {**wanted, "metadata": metadata}
+        if kind.has_status:
+            new.pop("status", None)
+            if "status" in current:
+                new["status"] = current["status"]
+        return new
+
+    def _admit(self, kind: Kind, obj: Obj, old: Obj | None) -> Obj:
+        admitter = self._admitters.get(kind.key)
+        return obj if admitter is None else admitter.admit(obj, old)
+
+    @staticmethod
+    def _validate(kind: Kind, new: Obj, old: Obj | None) -> None:
+        found = FieldErrors()
+        validate_metadata(new["metadata"], kind.namespaced, kind.check_name, found)
+        kind.validate(new, old, found)
+        if found:
+            raise errors.invalid(kind.name, kind.group, new["metadata"]["name"], found.items)
+
+    def _commit(self, kind: Kind, new: Obj, old: Obj | None) -> Obj:
+        stored = self.store.put(kind.key, new)
+        admitter = self._admitters.get(kind.key)
+        if admitter is not None:
+            admitter.observe(old, stored)
+        return stored
+
+    def _remove(self, kind: Kind, old: Obj) -> Obj:
+        metadata = old["metadata"]
+        last = self.store.remove(kind.key, metadata.get("namespace", ""), metadata["name"])
+        admitter = self._admitters.get(kind.key)
+        if admitter is not None:
+            admitter.observe(old, None)
+        return last
+
+
+def _check_preconditions(kind: Kind, current: Obj, uid: str, resource_version: str) -> None:
+    metadata = current["metadata"]
+    if uid and uid != metadata["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
+        raise errors.conflict(kind.plural, kind.group, metadata["name"], why)
+    if resource_version and resource_version != metadata["resourceVersion"]:
+        raise errors.conflict(kind.plural, kind.group, metadata["name"], errors.MODIFIED)

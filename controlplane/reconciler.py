@@ -1,0 +1,145 @@
+"""The loop of every controller and agent: something about `key` changed; bring the world in line with what is wanted.
+
+    on_change --enqueue(key)--> set of waiting keys --> reconcile(key) --fails--> again after a while, doubling
+                                (a key waits at most once)              `--fine--> forgotten until next time
+
+Invariants: one key is never worked on twice at the same time; a key that is enqueued while it is worked on is worked on once
+more; nothing that was enqueued is lost. Reconcile reads the present state itself: keys carry no data, so a hundred changes
+may become one step.
+
+Source: client-go util/workqueue; the "Controller pattern" page of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+
+FIRST_RETRY = 0.005  # seconds
+LAST_RETRY = 30.0
+
+log = logging.getLogger(__name__)
+OnError = Callable[[Hashable, Exception], None]
+
+
+class Reconciler:
+    """Runs `reconcile(key)` for enqueued keys, `workers` at a time.
+
+    `min_interval` (seconds) is the least time between two starts for the same key: the first is at once, a storm is coalesced.
+    `on_error(key, exception)` is told of each failure, e.g. to record an event; the retry happens anyway.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconcile: Callable[[Hashable], Awaitable[None]],
+        *,
+        on_error: OnError | None = None,
+        min_interval: float = 0.0,
+        workers: int = 1,
+    ) -> None:
+        self.name = name
+        self._reconcile = reconcile
+        self._on_error = on_error
+        self._min_interval = min_interval
+        self._workers = workers
+        self._waiting: dict[Hashable, None] = {}  # in order of arrival
+        self._running: set[Hashable] = set()
+        self._again: set[Hashable] = set()
+        self._started: dict[Hashable, float] = {}
+        self._failures: dict[Hashable, int] = {}
+        self._timers: dict[Hashable, asyncio.TimerHandle] = {}
+        self._work = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    def enqueue(self, key: Hashable) -> None:
+        """`key` will be reconciled soon."""
+        self._settled.clear()
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._timers:
+            self._waiting[key] = None
+            self._work.set()
+
+    def enqueue_all(self, keys: Iterable[Hashable]) -> None:
+        """A resync: every key is looked at again."""
+        for key in tuple(keys):
+            self.enqueue(key)
+
+    def enqueue_after(self, key: Hashable, delay: float) -> None:
+        """`key` will be reconciled in `delay` seconds; an earlier timer of the same key stays."""
+        if key not in self._timers:
+            self._settled.clear()
+            self._timers[key] = asyncio.get_running_loop().call_later(max(delay, 0.0), self._due, key)
+
+    async def settled(self) -> None:
+        """Returns when nothing waits, nothing runs and no retry is due."""
+        await self._settled.wait()
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._worker())
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+
+    async def _worker(self) -> None:
+        while True:
+            while not self._waiting:
+                self._work.clear()
+                await self._work.wait()
+            key = next(iter(self._waiting))
+            del self._waiting[key]
+            if not self._too_early(key):
+                await self._step(key)
+            self._update_settled()
+
+    def _too_early(self, key: Hashable) -> bool:
+        if not self._min_interval:
+            return False
+        moment = time.monotonic()
+        remaining = self._started.get(key, 0.0) + self._min_interval - moment
+        if remaining > 0:
+            self.enqueue_after(key, remaining)
+            return True
+        self._started[key] = moment
+        if len(self._started) > 1024:
+            self._started = {k: t for k, t in self._started.items() if t + self._min_interval > moment}
+        return False
+
+    async def _step(self, key: Hashable) -> None:
+        self._running.add(key)
+        try:
+            await self._reconcile(key)
+        except Exception as exception:
+            self._failed(key, exception)
+        else:
+            self._failures.pop(key, None)
+        finally:
+            self._running.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.enqueue(key)
+
+    def _failed(self, key: Hashable, exception: Exception) -> None:
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        log.debug("%s: %s: %s", self.name, key, exception, exc_info=exception)
+        if self._on_error is not None:
+            self._on_error(key, exception)
+        self.enqueue_after(key, min(FIRST_RETRY * 2 ** min(count, 30), LAST_RETRY))
+
+    def _due(self, key: Hashable) -> None:
+        del self._timers[key]
+        self.enqueue(key)
+
+    def _update_settled(self) -> None:
+        if not (self._waiting or self._running or self._timers):
+            self._settled.set()

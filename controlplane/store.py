@@ -1,0 +1,246 @@
+"""Where objects live: tables of immutable objects, one counter of revisions, and a history that watches read.
+
+    write -> table
+          -> journal (one function, given by whoever wants durability)
+          -> history of the kind (the last HISTORY changes; older ones are compacted away)
+          -> every watch on the kind, synchronously
+
+Invariants: a stored object never changes; a change replaces it. Every change has its own revision, larger than all before,
+which is also the object's resourceVersion. A watch that starts at revision R sees every later change of its kind once, in order,
+or is told at once (410 Expired) that history no longer reaches back to R.
+
+The model is etcd as Kubernetes uses it (Kubernetes API concepts, "Resource versions" and "Efficient detection of changes").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from controlplane.errors import StatusError, expired
+from controlplane.meta import Obj
+from controlplane.selectors import Predicate
+
+HISTORY = 8192  # changes of one kind that a late watch can still ask for
+BACKLOG = 65536  # changes that a slow watch may leave unread before it is ended
+
+Table = dict[str, dict[str, Obj]]  # namespace -> name -> object
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One write: `old` is None for a creation, `new` is None for a deletion."""
+
+    revision: int
+    kind: str
+    namespace: str
+    old: Obj | None
+    new: Obj | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a watch yields: type is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR (then object is a Status)."""
+
+    type: str
+    object: Obj
+
+
+class Watch:
+    """An endless asynchronous iterator of Events. Ends after `close()`, or after an ERROR event."""
+
+    def __init__(self, store: Store, kind: str, namespace: str, matches: Predicate | None) -> None:
+        self._store = store
+        self._kind = kind
+        self._namespace = namespace
+        self._matches = matches
+        self._events: deque[Event] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed = False
+        self.revision = 0  # everything up to this revision has been looked at
+
+    def offer(self, change: Change) -> None:
+        """Called by the store for every change of the kind."""
+        self.revision = change.revision
+        if self._namespace and change.namespace != self._namespace:
+            return
+        event = self._translate(change)
+        if event is not None:
+            self._events.append(event)
+            if len(self._events) > BACKLOG:
+                self._fail(expired("too many unread events: the watch was too slow"))
+            self._wake()
+
+    def _translate(self, change: Change) -> Event | None:
+        """A selector makes its own world: an object enters it (ADDED), changes in it, or leaves it (DELETED)."""
+        matches = self._matches
+        before = change.old is not None and (matches is None or matches(change.old))
+        after = change.new is not None and (matches is None or matches(change.new))
+        if after:
+            assert change.new is not None
+            return Event("MODIFIED" if before else "ADDED", change.new)
+        if before:
+            assert change.old is not None
+            return Event("DELETED", _at_revision(change.old, change.revision))
+        return None
+
+    def _fail(self, error: StatusError) -> None:
+        self._events.clear()
+        self._events.append(Event("ERROR", error.status()))
+        self._store.forget(self._kind, self)
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def ready(self) -> list[Event]:
+        """Takes the events that have already arrived, without waiting."""
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    async def wait(self) -> bool:
+        """Waits until there is something to take; False when the watch is closed."""
+        while not self._events and not self._closed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return not self._closed
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not await self.wait():
+            raise StopAsyncIteration
+        event = self._events.popleft()
+        if event.type == "ERROR":
+            self.close()
+        return event
+
+    def close(self) -> None:
+        """Ends the watch; whoever waits for it is woken."""
+        self._closed = True
+        self._store.forget(self._kind, self)
+        self._wake()
+
+
+def _at_revision(obj: Obj, revision: int) -> Obj:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
+
+
+class Store:
+    """All objects of a cluster. Not thread-safe: everything happens in one event loop, a write is one step of it."""
+
+    def __init__(self, journal: Callable[[Change], None] | None = None) -> None:
+        self.revision = 1
+        self._journal = journal
+        self._tables: dict[str, Table] = {}
+        self._history: dict[str, deque[Change]] = {}
+        self._compacted: dict[str, int] = {}
+        self._watches: dict[str, list[Watch]] = {}
+
+    def get(self, kind: str, namespace: str, name: str) -> Obj | None:
+        """The object, or None."""
+        table = self._tables.get(kind)
+        if table is None:
+            return None
+        return table.get(namespace, {}).get(name)
+
+    def objects(self, kind: str, namespace: str = "") -> Iterator[Obj]:
+        """All objects of a kind, in all namespaces or in one, in no particular order."""
+        table = self._tables.get(kind, {})
+        if namespace:
+            yield from table.get(namespace, {}).values()
+            return
+        for names in table.values():
+            yield from names.values()
+
+    def count(self, kind: str, namespace: str = "") -> int:
+        """How many objects there are."""
+        table = self._tables.get(kind, {})
+        return len(table.get(namespace, {})) if namespace else sum(map(len, table.values()))
+
+    def put(self, kind: str, obj: Obj) -> Obj:
+        """Stores a new state. `obj` and its metadata must be fresh dicts: the resourceVersion is written into them."""
+        metadata = obj["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        self.revision += 1
+        metadata["resourceVersion"] = str(self.revision)
+        names = self._tables.setdefault(kind, {}).setdefault(namespace, {})
+        old = names.get(name)
+        names[name] = obj
+        self._publish(Change(self.revision, kind, namespace, old, obj))
+        return obj
+
+    def remove(self, kind: str, namespace: str, name: str) -> Obj:
+        """Removes an object; returns its last state, with the revision of its removal. Raises KeyError."""
+        names = self._tables[kind][namespace]
+        old = names.pop(name)
+        if not names:
+            del self._tables[kind][namespace]
+        self.revision += 1
+        self._publish(Change(self.revision, kind, namespace, old, None))
+        return _at_revision(old, self.revision)
+
+    def _publish(self, change: Change) -> None:
+        if self._journal is not None:
+            self._journal(change)
+        history = self._history.get(change.kind)
+        if history is None:
+            history = self._history[change.kind] = deque()
+        history.append(change)
+        if len(history) > HISTORY:
+            self._compacted[change.kind] = history.popleft().revision
+        for watch in tuple(self._watches.get(change.kind, ())):
+            watch.offer(change)
+
+    def watch(self, kind: str, namespace: str, since: int, matches: Predicate | None) -> Watch:
+        """A watch of all changes after revision `since`. Raises StatusError 410 when history is gone, 400 for the future."""
+        compacted = self._compacted.get(kind, 0)
+        if since < compacted:
+            raise expired(f"too old resource version: {since} ({compacted})")
+        if since > self.revision:
+            raise StatusError(
+                504,
+                "Timeout",
+                f"Too large resource version: {since}, current: {self.revision}",
+                {
+                    "retryAfterSeconds": 1,
+                    "causes": [
+                        {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+                    ],
+                },
+            )
+        watch = Watch(self, kind, namespace, matches)
+        watch.revision = self.revision
+        for change in self._later(kind, since):
+            watch.offer(change)
+        watch.revision = self.revision
+        self._watches.setdefault(kind, []).append(watch)
+        return watch
+
+    def _later(self, kind: str, since: int) -> list[Change]:
+        later: list[Change] = []
+        for change in reversed(self._history.get(kind, ())):
+            if change.revision <= since:
+                break
+            later.append(change)
+        later.reverse()
+        return later
+
+    def compact(self, kind: str) -> None:
+        """Forgets the kind's history: a watch from an older revision gets 410."""
+        self._history.pop(kind, None)
+        self._compacted[kind] = self.revision
+
+    def forget(self, kind: str, watch: Watch) -> None:
+        """Stops telling `watch` about changes."""
+        watches = self._watches.get(kind, [])
+        if watch in watches:
+            watches.remove(watch)

@@ -1,0 +1,88 @@
+"""Deployments and ReplicaSets: replicas, a selector that matches the template, a strategy that can make progress."""
+
+from __future__ import annotations
+
+import re
+
+from controlplane.errors import FieldErrors
+from controlplane.meta import Obj
+from controlplane.selectors import from_object
+from controlplane.validation.meta import non_negative, unchanged, validate_selector
+from controlplane.validation.pod import validate_template
+
+STRATEGIES = ("Recreate", "RollingUpdate")
+_PERCENT = re.compile(r"[0-9]+%")
+
+
+def replica_set(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
+    """replicas, selector, template, minReadySeconds."""
+    spec = new["spec"]
+    non_negative(errors, "spec.replicas", spec["replicas"])
+    non_negative(errors, "spec.minReadySeconds", spec.get("minReadySeconds"))
+    _validate_selector_and_template(spec, errors)
+    if old is not None:
+        unchanged(errors, "spec.selector", spec.get("selector"), old["spec"].get("selector"))
+
+
+def deployment(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
+    """Besides a ReplicaSet's rules: strategy, history limit, progress deadline."""
+    spec = new["spec"]
+    replica_set(new, old, errors)
+    non_negative(errors, "spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+    non_negative(errors, "spec.progressDeadlineSeconds", spec.get("progressDeadlineSeconds"))
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
+        errors.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+    _validate_strategy(spec["strategy"], errors)
+
+
+def _validate_selector_and_template(spec: Obj, errors: FieldErrors) -> None:
+    selector, template = spec.get("selector"), spec.get("template")
+    if selector is None:
+        errors.required("spec.selector")
+    else:
+        validate_selector(selector, "spec.selector", errors)
+        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+            errors.invalid("spec.selector", selector, "empty selector is invalid for deployment")
+    if template is None:
+        errors.required("spec.template")
+        return
+    validate_template(template, "spec.template", errors)
+    labels = template["metadata"].get("labels") or {}
+    parsed = from_object(selector)
+    if parsed is not None and parsed.requirements and not parsed.matches(labels):
+        errors.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+
+
+def _validate_strategy(strategy: Obj, errors: FieldErrors) -> None:
+    kind = strategy["type"]
+    if kind not in STRATEGIES:
+        errors.unsupported("spec.strategy.type", kind, STRATEGIES)
+    if kind == "Recreate" and strategy.get("rollingUpdate"):
+        errors.forbidden(
+            "spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"
+        )
+    if kind == "RollingUpdate":
+        values = strategy["rollingUpdate"]
+        for name in ("maxSurge", "maxUnavailable"):
+            _validate_share(values[name], f"spec.strategy.rollingUpdate.{name}", errors)
+        if values["maxSurge"] in (0, "0%") and values["maxUnavailable"] in (0, "0%"):
+            errors.invalid(
+                "spec.strategy.rollingUpdate.maxUnavailable",
+                values["maxUnavailable"],
+                "may not be 0 when `maxSurge` is 0",
+            )
+
+
+def _validate_share(value: int | str, field: str, errors: FieldErrors) -> None:
+    """A number of pods, or a percentage of them."""
+    if isinstance(value, int):
+        non_negative(errors, field, value)
+    elif not _PERCENT.fullmatch(value):
+        errors.invalid(
+            field,
+            value,
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%')",
+        )
+    elif field.endswith("maxUnavailable") and int(value[:-1]) > 100:
+        errors.invalid(field, value, "must not be greater than 100%")

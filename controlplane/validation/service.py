@@ -1,0 +1,151 @@
+"""Services: ports, type, addresses, and what may not change. Whether an address is free is for service_allocation.py to say."""
+
+from __future__ import annotations
+
+from controlplane import names
+from controlplane.errors import FieldErrors
+from controlplane.meta import Obj
+from controlplane.validation.container import PROTOCOLS, validate_port_reference
+from controlplane.validation.meta import complain, one_of, validate_labels
+
+TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+AFFINITIES = ("ClientIP", "None")
+POLICIES = ("Cluster", "Local")
+DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
+IP_FAMILIES = ("IPv4", "IPv6")
+IP_FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+MAX_AFFINITY_SECONDS = 86400
+BAD_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+
+
+def validate(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
+    """A Service, defaulted and with its addresses."""
+    spec = new["spec"]
+    kind = spec["type"]
+    if kind not in TYPES:
+        errors.unsupported("spec.type", kind, TYPES)
+        return
+    headless = spec.get("clusterIP") == "None"
+    if not spec.get("ports") and kind != "ExternalName" and not headless:
+        errors.required("spec.ports")
+    _validate_type(spec, kind, headless, errors)
+    _validate_ports(spec.get("ports") or [], spec, errors)
+    validate_labels(spec.get("selector") or {}, "spec.selector", errors)
+    _validate_affinity(spec, errors)
+    _validate_policies(spec, kind, errors)
+    _validate_addresses(spec, errors)
+    if old is not None:
+        _validate_change(spec, old["spec"], errors)
+
+
+def _validate_type(spec: Obj, kind: str, headless: bool, errors: FieldErrors) -> None:
+    if kind == "ExternalName":
+        target = spec.get("externalName", "")
+        if spec.get("clusterIP"):
+            errors.forbidden("spec.clusterIP", "may not be set for ExternalName services")
+        if not target:
+            errors.required("spec.externalName")
+        else:
+            complain(errors, "spec.externalName", target, names.dns_subdomain(target.removesuffix(".")))
+    elif headless and kind != "ClusterIP":
+        errors.invalid("spec.clusterIP", "None", f"may not be set to 'None' for {kind} services")
+    if kind != "LoadBalancer":
+        if spec.get("loadBalancerClass"):
+            errors.forbidden("spec.loadBalancerClass", "may only be used when `type` is 'LoadBalancer'")
+        if spec.get("allocateLoadBalancerNodePorts") is not None:
+            errors.forbidden(
+                "spec.allocateLoadBalancerNodePorts", "may only be used when `type` is 'LoadBalancer'"
+            )
+
+
+def _validate_ports(ports: list[Obj], spec: Obj, errors: FieldErrors) -> None:
+    seen_names: set[str] = set()
+    seen_ports: set[tuple[str, int]] = set()
+    seen_node_ports: set[tuple[str, int]] = set()
+    for index, port in enumerate(ports):
+        place = f"spec.ports[{index}]"
+        _validate_port(port, place, spec, len(ports) > 1, errors)
+        name, protocol, number = port.get("name", ""), port.get("protocol", ""), port.get("port", 0)
+        if name and name in seen_names:
+            errors.duplicate(f"{place}.name", name)
+        seen_names.add(name)
+        if (protocol, number) in seen_ports:
+            errors.duplicate(place, {"port": number, "protocol": protocol})
+        seen_ports.add((protocol, number))
+        node_port = port.get("nodePort", 0)
+        if node_port and (protocol, node_port) in seen_node_ports:
+            errors.duplicate(f"{place}.nodePort", node_port)
+        seen_node_ports.add((protocol, node_port))
+
+
+def _validate_port(port: Obj, place: str, spec: Obj, named: bool, errors: FieldErrors) -> None:
+    name = port.get("name", "")
+    if name:
+        complain(errors, f"{place}.name", name, names.dns_label(name))
+    elif named:
+        errors.required(f"{place}.name")
+    complain(errors, f"{place}.port", port.get("port", 0), names.port_number(port.get("port", 0)))
+    one_of(errors, f"{place}.protocol", port.get("protocol"), PROTOCOLS)
+    if spec["type"] != "ExternalName" and "targetPort" in port:
+        validate_port_reference(port["targetPort"], f"{place}.targetPort", errors)
+    if port.get("nodePort"):
+        if spec["type"] in ("ClusterIP", "ExternalName"):
+            errors.forbidden(f"{place}.nodePort", f"may not be used when `type` is '{spec['type']}'")
+        else:
+            complain(errors, f"{place}.nodePort", port["nodePort"], names.port_number(port["nodePort"]))
+
+
+def _validate_affinity(spec: Obj, errors: FieldErrors) -> None:
+    one_of(errors, "spec.sessionAffinity", spec["sessionAffinity"], AFFINITIES)
+    if spec["sessionAffinity"] == "ClientIP":
+        field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+        timeout = (spec["sessionAffinityConfig"].get("clientIP") or {}).get("timeoutSeconds")
+        if timeout is None:
+            errors.required(field)
+        elif not 0 < timeout <= MAX_AFFINITY_SECONDS:
+            errors.invalid(field, timeout, f"must be greater than 0 and less than {MAX_AFFINITY_SECONDS}")
+
+
+def _validate_policies(spec: Obj, kind: str, errors: FieldErrors) -> None:
+    if "externalTrafficPolicy" in spec:
+        one_of(errors, "spec.externalTrafficPolicy", spec["externalTrafficPolicy"], POLICIES)
+    if "internalTrafficPolicy" in spec:
+        one_of(errors, "spec.internalTrafficPolicy", spec["internalTrafficPolicy"], POLICIES)
+    if "trafficDistribution" in spec:
+        one_of(errors, "spec.trafficDistribution", spec["trafficDistribution"], DISTRIBUTIONS)
+    if spec.get("healthCheckNodePort") and not (
+        kind == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+    ):
+        text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        errors.invalid("spec.healthCheckNodePort", spec["healthCheckNodePort"], text)
+
+
+def _validate_addresses(spec: Obj, errors: FieldErrors) -> None:
+    if "ipFamilyPolicy" in spec:
+        one_of(errors, "spec.ipFamilyPolicy", spec["ipFamilyPolicy"], IP_FAMILY_POLICIES)
+    for index, family in enumerate(spec.get("ipFamilies") or ()):
+        one_of(errors, f"spec.ipFamilies[{index}]", family, IP_FAMILIES)
+    for index, address in enumerate(spec.get("clusterIPs") or ()):
+        if address != "None" and names.parse_address(address) is None:
+            errors.invalid(f"spec.clusterIPs[{index}]", address, BAD_ADDRESS)
+    for index, address in enumerate(spec.get("externalIPs") or ()):
+        if names.parse_address(address) is None:
+            errors.invalid(f"spec.externalIPs[{index}]", address, BAD_ADDRESS)
+    wanted = spec.get("loadBalancerIP")
+    if wanted and names.parse_address(wanted) is None:
+        errors.invalid("spec.loadBalancerIP", wanted, BAD_ADDRESS)
+
+
+def _validate_change(new: Obj, old: Obj, errors: FieldErrors) -> None:
+    """A cluster address stays for life, but for changes to and from ExternalName."""
+    if "ExternalName" not in (new["type"], old["type"]):
+        for index, address in enumerate(old.get("clusterIPs") or ()):
+            kept = new.get("clusterIPs") or []
+            if index < len(kept) and kept[index] != address:
+                errors.invalid(f"spec.clusterIPs[{index}]", new.get("clusterIPs"), "may not change once set")
+    if (
+        old.get("loadBalancerClass")
+        and new["type"] == "LoadBalancer"
+        and new.get("loadBalancerClass") != old["loadBalancerClass"]
+    ):
+        errors.invalid("spec.loadBalancerClass", new.get("loadBalancerClass"), "may not change once set")
