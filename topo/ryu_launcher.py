@@ -1,9 +1,9 @@
 """Start Ryu's manager: `python topo/ryu_launcher.py [ryu-manager's arguments]`.
 
 Ryu 4.34, the last release (2020), imports the name `eventlet.wsgi.ALREADY_HANDLED`, which eventlet dropped
-in 0.30.3; today's Python needs a later eventlet. So the name is put back before Ryu looks for it. What it meant,
-"this request has been answered on its socket", eventlet's own WebSocket code says now by another flag
-(`wsgi.WSGI_LOCAL.already_handled`); Ryu only hands the object back.
+in 0.30.3; today's Python needs a later eventlet. So the name is put back before Ryu looks for it. It meant
+"this request has been answered on its socket"; eventlet's WebSocket code says that by another flag now
+(`wsgi.WSGI_LOCAL.already_handled`), and Ryu only hands the object back.
 
 Sources: ryu/app/wsgi.py of Ryu 4.34; eventlet/wsgi.py and NEWS, 0.30.3.
 """
