@@ -6,7 +6,9 @@
 #   /etc/modules-load.d/minipod.conf (modules-load.d(5))   /etc/sysctl.d/60-minipod.conf (sysctl.d(5))
 
 MODULES=$CHECKOUT/scripts/modules.txt
+MODULE_FOLDER=/lib/modules/$(uname -r)
 MODULES_LOAD=/etc/modules-load.d/minipod.conf
+SYSCTLS=/proc/sys
 SYSCTL_FILE=/etc/sysctl.d/60-minipod.conf
 
 # Settings that forbid unprivileged user namespaces: name, the value that forbids, the value that permits.
@@ -21,16 +23,15 @@ userns_settings() {
 wrong_settings() {
     local key forbids permits file
     userns_settings | while read -r key forbids permits; do
-        file=/proc/sys/${key//.//}
+        file=$SYSCTLS/${key//.//}
         if [ -r "$file" ] && [ "$(cat "$file")" = "$forbids" ]; then printf '%s = %s\n' "$key" "$permits"; fi
     done
 }
 
 # The modules of modules.txt that are not in the kernel yet. One list of names, for a call costs time.
 absent_modules() {
-    local folder known
-    folder=/lib/modules/$(uname -r)
-    known=$(cat "$folder/modules.builtin" 2>/dev/null | sed 's|.*/||; s|\.ko.*||' | tr - _)
+    local known
+    known=$(sed 's|.*/||; s|\.ko.*||' "$MODULE_FOLDER/modules.builtin" 2>/dev/null | tr - _ || true)
     known=$'\n'"$known"$'\n'$(ls /sys/module 2>/dev/null || true)$'\n'
     rows "$MODULES" | while read -r name _; do
         [[ $known == *$'\n'"$name"$'\n'* ]] || printf '%s\n' "$name"
@@ -39,7 +40,7 @@ absent_modules() {
 
 load_modules() {
     local name failed=
-    if [ ! -e "/lib/modules/$(uname -r)/modules.dep" ]; then
+    if [ ! -e "$MODULE_FOLDER/modules.dep" ]; then
         say "this kernel has no modules to load (a container, or all is built in): minipod up tests what it needs"
         return
     fi
@@ -70,15 +71,15 @@ permit_user_namespaces() {
     [ -n "$wrong" ] || return 0
     say "letting ordinary users make sandboxes: ${wrong//$'\n'/, } (kept in $SYSCTL_FILE)"
     while read -r key _ value; do
-        { printf '%s\n' "$value" >"/proc/sys/${key//.//}"; } 2>/dev/null ||
+        { printf '%s\n' "$value" >"$SYSCTLS/${key//.//}"; } 2>/dev/null ||
             warn "$key: cannot be set to $value here: ordinary users cannot start labs"
     done <<<"$wrong"
-    keep "$SYSCTL_FILE" "$wrong"
+    keep "$SYSCTL_FILE" "$({ grep -v '^#' "$SYSCTL_FILE" 2>/dev/null; printf '%s\n' "$wrong"; } | sort -u)"
 }
 
 # True when root could still improve something.
 kernel_needs_root() {
-    [ -n "$(wrong_settings)" ] || { [ -e "/lib/modules/$(uname -r)/modules.dep" ] && [ ! -e "$MODULES_LOAD" ]; }
+    [ -n "$(wrong_settings)" ] || { [ -e "$MODULE_FOLDER/modules.dep" ] && [ ! -e "$MODULES_LOAD" ]; }
 }
 
 setup_kernel() {

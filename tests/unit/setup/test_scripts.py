@@ -52,7 +52,10 @@ def test_shell_scripts_parse(path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="optional package: shellcheck")
 def test_shellcheck_finds_nothing() -> None:
     done = subprocess.run(
-        ["shellcheck", "-x", "-s", "bash", *SHELL], capture_output=True, text=True, cwd=CHECKOUT
+        ["shellcheck", "-x", "-P", "SCRIPTDIR", "-s", "bash", *SHELL],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
     )
     assert done.stdout == ""
 
@@ -124,6 +127,40 @@ def test_the_rule_about_service_starts_is_put_back(clone: Path, tmp_path: Path, 
     else:
         assert (policy.read_text(), stat.S_IMODE(policy.stat().st_mode)) == (before, 0o750)
     assert [path.name for path in tmp_path.iterdir() if "before" in path.name] == []
+
+
+def with_kernel(clone: Path) -> dict[str, str]:
+    """An environment whose kernel has `alpha` built in, can load `beta_b` and lacks `gamma`."""
+    (clone / "scripts/modules.txt").write_text("alpha no alpha\nbeta_b no beta\ngamma no gamma\n")
+    (clone / "lib").mkdir()
+    (clone / "lib/modules.dep").touch()
+    (clone / "lib/modules.builtin").write_text("kernel/net/alpha.ko\n")
+    stand_in(clone / "bin/modprobe", f"echo $2 >>{clone}/asked; [ $2 = beta_b ]")
+    return {"PATH": f"{clone}/bin:{os.environ['PATH']}"}
+
+
+def test_modules_that_are_not_there_are_loaded_and_kept_for_the_next_boot(clone: Path) -> None:
+    environment = with_kernel(clone)
+    load = f"MODULE_FOLDER={clone}/lib MODULES_LOAD={clone}/etc/minipod.conf; load_modules"
+    done = library(clone, load, **environment)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "set-up: kernel module gamma does not load: without it: no gamma\n"
+    assert (clone / "asked").read_text().split() == ["beta_b", "gamma"]
+    assert (clone / "etc/minipod.conf").read_text().splitlines()[1:] == ["alpha", "beta_b"]
+
+
+def test_only_settings_that_forbid_sandboxes_are_changed_and_kept(clone: Path) -> None:
+    for key, value in (("kernel/unprivileged_userns_clone", "0"), ("user/max_user_namespaces", "9000")):
+        path = clone / "sys" / key
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{value}\n")
+    permit = f"SYSCTLS={clone}/sys SYSCTL_FILE={clone}/etc/60.conf; permit_user_namespaces"
+    assert library(clone, permit).returncode == 0
+    assert (clone / "sys/kernel/unprivileged_userns_clone").read_text() == "1\n"
+    assert (clone / "sys/user/max_user_namespaces").read_text() == "9000\n"
+    assert (clone / "etc/60.conf").read_text().splitlines()[1:] == ["kernel.unprivileged_userns_clone = 1"]
+    again = library(clone, permit)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
 def test_the_environment_has_another_name_when_a_lock_changes(clone: Path) -> None:
