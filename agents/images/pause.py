@@ -1,0 +1,25 @@
+"""The pause container: holds the pod's namespaces, reaps what is left of its processes, ends with status 0.
+
+Source: build/pause/linux/pause.c of Kubernetes.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+
+from agents.images.process import end_on, reap_children
+
+
+def main(_argv: Sequence[str]) -> int:
+    """Wait until SIGTERM or SIGINT."""
+    wait_for_end({signal.SIGTERM: 0, signal.SIGINT: 0})
+    return 0
+
+
+def wait_for_end(statuses: Mapping[int, int]) -> None:
+    """Do nothing but reap children until one of the signals comes; end with its status."""
+    end_on(statuses)
+    reap_children()
+    while True:
+        signal.pause()

@@ -1,0 +1,55 @@
+"""The table of stand-ins: a short name and the function that plays the program.
+
+A stand-in is `function(argv) -> exit status`; argv[0] is the program's name as in any main(). It is called in
+a process of its own that sits in the container already (namespaces, root, working directory, environment),
+with stdout and stderr being the container's log.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+
+Main = Callable[[Sequence[str]], int]
+
+# The catalogue's word -> "module:function".
+STANDINS: dict[str, str] = {
+    "agnhost": "agents.images.agnhost:main",
+    "coredns": "netfns.dns_server:main",
+    "echoserver": "agents.images.echoserver:main",
+    "generic": "agents.images.generic:main",
+    "hello-app": "agents.images.hello_app:main",
+    "http-echo": "agents.images.http_echo:main",
+    "httpd": "agents.images.httpd:main",
+    "nginx": "agents.images.nginx:main",
+    "pause": "agents.images.pause:main",
+    "port-open": "agents.images.port_open:main",
+    "redis-cli": "agents.images.redis_cli:main",
+    "redis-server": "agents.images.redis_server:main",
+    "whoami": "agents.images.whoami:main",
+}
+# What agnhost's sub-commands import on first use.
+_LATER = ("connect", "netexec", "porter", "serve_hostname")
+
+
+def load(standin: str) -> Main:
+    """The function behind "module:function".
+
+    Raises:
+        ImportError: no such module.
+        AttributeError: no such function in it.
+    """
+    module, _, function = standin.partition(":")
+    main: Main = getattr(importlib.import_module(module), function)
+    return main
+
+
+def preload() -> None:
+    """Import every stand-in of this package, so that processes forked from here share the pages and import
+    nothing.
+    """
+    for standin in STANDINS.values():
+        if standin.startswith("agents.images."):
+            load(standin)
+    for module in _LATER:
+        importlib.import_module(f"agents.images.{module}")
