@@ -57,7 +57,7 @@ def new_pool(pod_cidrs: tuple[str, ...]) -> Pool:
         raise IpamError(f"ipam: {error}: want a range such as 10.244.1.0/24") from error
     pods = min(min(sizes, default=0) - 3, MOST_PODS)  # without network, gateway and broadcast address
     if pods < 1:
-        raise IpamError(f"ipam: {', '.join(pod_cidrs) or 'no range'}: no room for a pod: want a /29 or more")
+        raise IpamError(f"ipam: {', '.join(pod_cidrs) or 'no range'}: no room for a pod: want a /30 or more")
     return Pool(pod_cidrs, tuple(range(2, 2 + pods)))
 
 

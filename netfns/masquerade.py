@@ -23,7 +23,7 @@ from ipaddress import ip_address, ip_network
 
 from netfns.kernel import CommandError, Kernel
 
-TABLE = "masquerade"
+TABLE = "masquerading"  # the plain word is reserved in nft
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Masquerade:
 
 
 def render(desired: Masquerade) -> str:
-    """Write the whole ruleset, an `nft -f` text that replaces the tables `ip masquerade` and `ip6
+    """Write the whole ruleset, an `nft -f` text that replaces the tables `ip masquerading` and `ip6
     masquerade`.
     """
     return "".join(_table(desired, cidr) for cidr in desired.pod_cidrs)
@@ -52,6 +52,7 @@ def _table(desired: Masquerade, pod_cidr: str) -> str:
         f"table {family} {TABLE} {{\n"
         f"\tset inside {{\n\t\ttype {kind}\n\t\tflags interval\n"
         f"\t\telements = {{\n{elements}\n\t\t}}\n\t}}\n\n"
+        f"\tchain postrouting {{\n"
         f"\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
         f"\t\t{family} saddr {pod_cidr} {family} daddr != @inside masquerade\n"
         f"\t}}\n"

@@ -183,7 +183,8 @@ def render(desired: ServiceProxy) -> str:
     the number of endpoints, choose one of them at random with equal chance, mark for masquerade (bit 16 of
     the packet's mark, through a mask), `dnat`. The hook postrouting masquerades what is marked and clears
     the bit. New connections that were not translated pass the filter hooks input, forward and output:
-    rejected there as above, and dropped when they go to a service range's address that no service has.
+    rejected there as above (TCP with a reset: a socket that is still sending its first packet misses ICMPv6),
+    and dropped when they go to a service range's address that no service has.
     Traffic for other addresses must not be touched.
 
     Equal input gives equal text; the order of `desired.services` is kept.
@@ -289,9 +290,14 @@ CHAINS = """\
 	}}
 
 	chain refuse {{
-		{key} @no_endpoints reject
-		{ip} daddr @cluster_ips reject comment "no such port"
+		{key} @no_endpoints goto reject-now
+		{ip} daddr @cluster_ips goto reject-now comment "no such port"
 		{ip} daddr {services} drop comment "no such service"
+	}}
+
+	chain reject-now {{
+		meta l4proto tcp reject with tcp reset
+		reject
 	}}
 """
 

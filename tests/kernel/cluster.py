@@ -142,7 +142,7 @@ def build(sandbox: Sandbox) -> dict[str, Machine]:
         number = NODES[node]
         machines[node].ip(
             f"link add {pod} mtu 1450 type veth peer name eth0 mtu 1450 netns {pod}\n"
-            f"link set {pod} master cni0 up\n"
+            f"link set {pod} master cni0 up\nlink set {pod} type bridge_slave hairpin on\n"
         )
         machines[pod].ip(_port(f"{v4}/24", f"{v6}/64", f"10.244.{number}.1", f"fd00:244:0:{number}::1"))
     return machines

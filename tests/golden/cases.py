@@ -1,0 +1,69 @@
+"""What each golden file is made from: one call of a network function with one desired state, name -> text."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from netfns import masquerade, overlay, service
+from netfns.masquerade import Masquerade
+from netfns.overlay import Overlay, Vtep
+from netfns.service import Endpoint, Service, ServicePort, ServiceProxy
+
+FOLDER = Path(__file__).parent
+
+WEB = Service(
+    "default",
+    "web",
+    ("10.96.0.20", "fd00:96::20"),
+    (
+        ServicePort(
+            "http",
+            "TCP",
+            80,
+            30080,
+            (
+                Endpoint("10.244.1.2", 8080, "worker1"),
+                Endpoint("10.244.2.2", 8080, "worker2"),
+                Endpoint("fd00:244:0:2::2", 8080, "worker2"),
+            ),
+        ),
+        ServicePort("metrics", "TCP", 9090, 0, (Endpoint("10.244.1.2", 9090, "worker1"),)),
+    ),
+)
+DNS_PODS = (Endpoint("10.244.1.3", 53, "worker1"), Endpoint("10.244.2.3", 53, "worker2"))
+KUBE_DNS = Service(
+    "kube-system",
+    "kube-dns",
+    ("10.96.0.10",),
+    (ServicePort("dns", "UDP", 53, 0, DNS_PODS), ServicePort("dns-tcp", "TCP", 53, 0, DNS_PODS)),
+)
+EMPTY = Service("default", "empty", ("10.96.0.30",), (ServicePort("", "TCP", 80, 30081),))
+PROXY = ServiceProxy(
+    "worker1",
+    ("192.168.50.21", "fd00:50::21"),
+    ("10.244.0.0/16", "fd00:244::/56"),
+    ("10.96.0.0/16", "fd00:96::/112"),
+    (EMPTY, WEB, KUBE_DNS),
+)
+FILLED = Service("default", "empty", ("10.96.0.30",), (ServicePort("", "TCP", 80, 30081, DNS_PODS[:1]),))
+CHANGED = ServiceProxy(
+    PROXY.node, PROXY.node_addresses, PROXY.pod_cidrs, PROXY.service_cidrs, (FILLED, KUBE_DNS)
+)
+
+OVERLAY = Overlay(
+    Vtep("worker1", "192.168.50.21", ("10.244.1.0/24", "fd00:244:0:1::/64")),
+    (
+        Vtep("control-plane", "192.168.50.10", ("10.244.0.0/24", "fd00:244::/64")),
+        Vtep("worker2", "192.168.50.22", ("10.244.2.0/24", "fd00:244:0:2::/64")),
+    ),
+)
+MASQUERADE = Masquerade(
+    ("10.244.0.0/16", "fd00:244::/56"), ("192.168.50.10", "192.168.50.21", "fd00:50::10", "fd00:50::21")
+)
+
+GOLDEN: dict[str, Callable[[], str]] = {
+    "service.nft": lambda: service.render(PROXY),
+    "service-change.nft": lambda: service.render_change(PROXY, CHANGED),
+    "overlay.ip": lambda: overlay.render(OVERLAY).ip,
+    "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,
+    "masquerade.nft": lambda: masquerade.render(MASQUERADE),
+}
