@@ -59,23 +59,40 @@ switch_off() {
     [ ! -e "/etc/init.d/$1" ] || update-rc.d "$1" disable >/dev/null 2>&1 || true
 }
 
-install_missing() {
-    local names need service lost name wanted=()
-    forbid_service_starts
+# Ask for the lists of packages; false when a server did not answer.
+update_lists() {
     say "asking the distribution for its package lists"
     logged "$SCRATCH/apt.log" dpkg --configure -a || true # an interrupted installation blocks every other
-    logged "$SCRATCH/apt.log" "${APT[@]}" update || warn "apt-get update failed: trying the lists that are here"
+    logged "$SCRATCH/apt.log" "${APT[@]}" -o APT::Update::Error-Mode=any update
+}
+
+# Install the packages named. What apt refuses in one go is tried one by one, unless the servers are away ($1).
+install_packages() {
+    local servers=$1 name
+    shift
+    say "installing $# Debian packages and what they need: $*"
+    apt_install "$@" && return
+    grep '^E:' "$SCRATCH/apt.log" | tail -n 2 | sed 's/^/    /' >&2
+    [ "$servers" = answer ] || return 0
+    warn "apt-get could not install them together: trying one by one"
+    for name in "$@"; do
+        apt_install "$name" || warn "$name: $(grep '^E:' "$SCRATCH/apt.log" | tail -n 1)"
+    done
+}
+
+# Install what the rows $1 of packages.txt name, as far as that is possible.
+install_missing() {
+    local names need service lost name wanted=() servers=answer
+    forbid_service_starts
+    update_lists || {
+        servers=away
+        warn "apt-get update failed: trying the lists that are here; are the network and the package sources right?"
+    }
     while read -r names need service lost; do
         name=$(available_package "$names")
         [ -z "$name" ] || wanted+=("$name")
     done <<<"$1"
-    if [ "${#wanted[@]}" -gt 0 ]; then
-        say "installing ${#wanted[@]} Debian packages and what they need: ${wanted[*]}"
-        apt_install "${wanted[@]}" || {
-            warn "apt-get could not install them together: trying one by one"
-            for name in "${wanted[@]}"; do apt_install "$name" || tail -n 3 "$SCRATCH/apt.log" >&2; done
-        }
-    fi
+    [ "${#wanted[@]}" = 0 ] || install_packages "$servers" "${wanted[@]}"
     while read -r names need service lost; do
         [ "$service" = - ] || switch_off "$service"
     done <<<"$1"
@@ -84,12 +101,13 @@ install_missing() {
 
 # Say what the rows $1 of packages.txt cost; stop when one of them is core.
 report_missing() {
-    local names need service lost core=
+    local names need service lost core='' next="mend what apt-get says above and call scripts/setup again"
+    is_root || next="let root, or somebody with sudo, call scripts/setup once"
     while read -r names need service lost; do
         warn "package ${names//|/ or } is not installed: without it: $lost"
         [ "$need" != core ] || core+=" ${names%%|*}"
     done <<<"$1"
-    [ -z "$core" ] || fail "Minipod cannot run without:$core: install them, then call scripts/setup again"
+    [ -z "$core" ] || fail "Minipod cannot run without:$core: $next"
 }
 
 setup_packages() {
