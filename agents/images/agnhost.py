@@ -6,20 +6,19 @@ it.
 
 from __future__ import annotations
 
-import importlib
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agents.images.flags import FlagError
-from agents.images.process import STDERR, write
+from agents.images.process import SIGINT, SIGTERM, STDERR, write
+from agents.images.standins import load
 
 # Sub-commands with a file of their own, imported when asked for: `agnhost connect` must start fast.
 _MODULES = {
-    "connect": "agents.images.connect",
-    "netexec": "agents.images.netexec",
-    "porter": "agents.images.porter",
-    "serve-hostname": "agents.images.serve_hostname",
+    "connect": "agents.images.connect:main",
+    "netexec": "agents.images.netexec:main",
+    "porter": "agents.images.porter:main",
+    "serve-hostname": "agents.images.serve_hostname:main",
 }
 
 
@@ -28,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     name = argv[1] if len(argv) > 1 else "help"
     command = _COMMANDS.get(name)
     if command is None and name in _MODULES:
-        command = importlib.import_module(_MODULES[name]).main
+        command = load(_MODULES[name])
     if command is None:
         write(f'Error: unknown command "{name}" for "app": want one of {_names()}\n', STDERR)
         return 1
@@ -44,7 +43,7 @@ def pause(_argv: Sequence[str]) -> int:
     from agents.images.pause import wait_for_end
 
     write("Paused\n")
-    wait_for_end({signal.SIGTERM: 2, signal.SIGINT: 1})
+    wait_for_end({SIGTERM: 2, SIGINT: 1})
     return 0
 
 

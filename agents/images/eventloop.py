@@ -47,6 +47,10 @@ class Loop:
         """Call once after `seconds`."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
 
+    def close(self) -> None:
+        """Give the descriptor back; the loop cannot run any more."""
+        self._epoll.close()
+
     def run(self) -> None:
         """Serve until the process ends."""
         while True:

@@ -6,7 +6,6 @@ Sources: https://hub.docker.com/_/httpd, https://httpd.apache.org/docs/2.4/logs.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from agents.images import static_files
 from agents.images.eventloop import Loop
 from agents.images.http_message import REASONS, Request, Response
 from agents.images.http_server import HTTPServer
-from agents.images.process import STDERR, write
+from agents.images.process import SIGWINCH, STDERR, write
 from agents.images.serve import ENDS_WITH_ZERO, run_until
 from agents.images.sockets import listen_tcp
 
@@ -42,7 +41,7 @@ def main(_argv: Sequence[str]) -> int:
         "configured -- resuming normal operations\n",
         STDERR,
     )
-    return run_until(loop, {**ENDS_WITH_ZERO, signal.SIGWINCH: 0})
+    return run_until(loop, {**ENDS_WITH_ZERO, SIGWINCH: 0})
 
 
 def answer(request: Request) -> Response:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ from agents.images.flags import FlagError, Flags, Value, duration
 from agents.images.http_client import DialError, get
 from agents.images.http_message import Request, Response, text_response
 from agents.images.http_server import HTTPServer
-from agents.images.process import call_on, end_on, hostname, log, reap_children
+from agents.images.process import SIGTERM, call_on, end_on, hostname, log, reap_children
 from agents.images.serve import ENDS_AS_GO, answer_datagrams
 from agents.images.sockets import join, listen_tcp, listen_udp, reason
 
@@ -49,19 +47,33 @@ def main(argv: Sequence[str]) -> int:
         return 1
     loop = Loop()
     try:
-        udp_ready = start_udp(loop, flags)
-        port = flags.number("http-port")
-        listener = listen_tcp(port)
+        sockets = start(loop, flags)
     except OSError as error:
         log(f"netexec: listen: {reason(error)}: is another container of the pod on this port?")
         return 1
-    handlers = Handlers(loop, udp_ready=udp_ready, override=flags.text("http-override"))
-    handlers.server = HTTPServer(loop, listener, handlers.answer)
-    log(f"Started HTTP server on port {listener.getsockname()[1]}")
+    for sock in sockets:
+        kind = "HTTP" if sock.type == socket.SOCK_STREAM else "UDP"
+        log(f"Started {kind} server on port {sock.getsockname()[1]}")
     reap_children()
     end_after(loop, flags.number("delay-shutdown"))
     loop.run()
     return 0
+
+
+def start(loop: Loop, flags: Flags) -> list[socket.socket]:
+    """Bind what the flags ask for and serve it when the loop runs. Raises OSError when a port cannot be
+    bound.
+    """
+    sockets = []
+    udp_port, addresses = flags.number("udp-port"), flags.text("udp-listen-addresses")
+    if udp_port != -1:
+        sockets = [listen_udp(udp_port, address) for address in sorted(set(addresses.split(",")))]
+    for sock in sockets:
+        answer_datagrams(loop, sock, answer_udp)
+    handlers = Handlers(loop, udp_ready=bool(sockets), override=flags.text("http-override"))
+    listener = listen_tcp(flags.number("http-port"))
+    handlers.server = HTTPServer(loop, listener, handlers.answer)
+    return [*sockets, listener]
 
 
 def end_after(loop: Loop, seconds: int) -> None:
@@ -74,7 +86,17 @@ def end_after(loop: Loop, seconds: int) -> None:
         log(f"Sleeping {seconds} seconds before terminating...")
         loop.call_later(seconds, lambda: os._exit(0))
 
-    call_on(signal.SIGTERM, delay)
+    call_on(SIGTERM, delay)
+
+
+def warm_up() -> None:
+    """Start and stop a server, without a word: the interpreter adapts its code to what it has run
+    (standins.preload).
+    """
+    loop = Loop()
+    for sock in start(loop, Flags(["--http-port=0", "--udp-port=0"], FLAGS)):
+        sock.close()
+    loop.close()
 
 
 class Handlers:
@@ -130,6 +152,11 @@ class Handlers:
             self.server.drain(lambda: os._exit(code))
 
 
+def compact(value: object) -> str:
+    """JSON as Go writes it: sorted, without spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
 def now() -> str:
     """The time as Go prints it: `2026-01-31 12:00:00.123456 +0000 UTC`."""
     seconds = time.time()
@@ -157,7 +184,7 @@ def header(request: Request) -> Response:
     for name, value in request.headers:
         if name.lower() != "host":
             fields.setdefault("-".join(part.capitalize() for part in name.split("-")), []).append(value)
-    return text_response(json.dumps(fields, sort_keys=True, separators=(",", ":")))
+    return text_response(compact(fields))
 
 
 def redirect(request: Request) -> Response:
@@ -176,6 +203,8 @@ def shell(request: Request) -> Response:
     command = form.get("shellCommand") or form.get("cmd", "")
 
     def run() -> Response:
+        import subprocess  # not at the top: it brings threading, which costs a forked process 440 KiB
+
         done = subprocess.run(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -187,7 +216,7 @@ def shell(request: Request) -> Response:
         if done.returncode:
             output["error"] = f"exit status {done.returncode}"
         log(f"Output: {output}")
-        return text_response(json.dumps(output))
+        return text_response(compact(output))
 
     return Response(slow=run)
 
@@ -228,7 +257,7 @@ def dial_many(
             output.setdefault("responses", []).append(dialer(host, port, what))
         except DialError as error:
             output.setdefault("errors", []).append(str(error))
-    return text_response(json.dumps({name: values for name, values in output.items() if values}))
+    return text_response(compact({name: values for name, values in output.items() if values}))
 
 
 def dial_http(host: str, port: int, what: str) -> str:
@@ -268,24 +297,10 @@ def upload(request: Request) -> Response:
                 path.write_bytes(content.removesuffix(b"\r\n"))
                 path.chmod(0o700)
             except OSError:
-                return text_response(json.dumps({"error": "Unable to open file for write"}))
+                return text_response(compact({"error": "Unable to open file for write"}))
             log(f"Wrote upload to {shlex.quote(str(path))}")
-            return text_response(json.dumps({"output": str(path)}), 201)
-    return text_response(json.dumps({"error": "Unable to upload file."}))
-
-
-def start_udp(loop: Loop, flags: Flags) -> bool:
-    """Bind the UDP sockets that the flags ask for. True when there is one (what /healthz tells). Raises
-    OSError.
-    """
-    port = flags.number("udp-port")
-    if port == -1:
-        return False
-    for address in sorted(set(flags.text("udp-listen-addresses").split(","))):
-        sock = listen_udp(port, address)
-        answer_datagrams(loop, sock, answer_udp)
-        log(f"Started UDP server on port {address} {sock.getsockname()[1]}")
-    return True
+            return text_response(compact({"output": str(path)}), 201)
+    return text_response(compact({"error": "Unable to upload file."}))
 
 
 def answer_udp(data: bytes, client: str) -> bytes | None:

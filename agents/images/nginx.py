@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from agents.images import static_files
 from agents.images.eventloop import Loop
 from agents.images.http_message import REASONS, Request, Response
 from agents.images.http_server import HTTPServer
-from agents.images.process import STDERR, call_on, write
+from agents.images.process import SIGQUIT, STDERR, call_on, write
 from agents.images.serve import ENDS_WITH_ZERO, run_until
 from agents.images.sockets import join, listen_tcp
 
@@ -84,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     for name in sorted(site.ignored):
         note("warn", f'this stand-in does not follow the directive "{name}"')
     note("notice", f"{VERSION}: start worker processes")
-    call_on(signal.SIGQUIT, lambda: drain(servers))
+    call_on(SIGQUIT, lambda: drain(servers))
     return run_until(loop, ENDS_WITH_ZERO)
 
 

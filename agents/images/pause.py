@@ -8,12 +8,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 
-from agents.images.process import end_on, reap_children
+from agents.images.process import SIGINT, SIGTERM, end_on, reap_children
 
 
 def main(_argv: Sequence[str]) -> int:
     """Wait until SIGTERM or SIGINT."""
-    wait_for_end({signal.SIGTERM: 0, signal.SIGINT: 0})
+    wait_for_end({SIGTERM: 0, SIGINT: 0})
     return 0
 
 

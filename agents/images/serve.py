@@ -6,19 +6,18 @@ that answers.
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections.abc import Callable, Mapping
 
 from agents.images.eventloop import READ, Loop
 from agents.images.http_message import Request, Response
 from agents.images.http_server import Handler, HTTPServer
-from agents.images.process import end_on, log, reap_children
+from agents.images.process import SIGINT, SIGTERM, end_on, log, reap_children
 from agents.images.sockets import address_of, join, listen_tcp, reason
 
-ENDS_WITH_ZERO: Mapping[int, int] = {signal.SIGTERM: 0, signal.SIGINT: 0}
+ENDS_WITH_ZERO: Mapping[int, int] = {SIGTERM: 0, SIGINT: 0}
 # A Go program that does not handle SIGTERM, as the first process of its pid namespace.
-ENDS_AS_GO: Mapping[int, int] = {signal.SIGTERM: 2}
+ENDS_AS_GO: Mapping[int, int] = {SIGTERM: 2}
 _MAX_DATAGRAM = 65535
 
 

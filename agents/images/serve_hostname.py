@@ -5,7 +5,6 @@ README.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from agents.images.eventloop import READ, Loop
 from agents.images.flags import Flags, Value
 from agents.images.http_message import Request, Response, text_response
 from agents.images.http_server import HTTPServer
-from agents.images.process import call_on, hostname, log, reap_children
+from agents.images.process import SIGTERM, call_on, hostname, log, reap_children
 from agents.images.serve import answer_datagrams
 from agents.images.sockets import address_of, join, listen_tcp, listen_udp, reason
 
@@ -40,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     log(f"Serving on port {port}.")
     reap_children()
-    call_on(signal.SIGTERM, lambda: end_later(loop))
+    call_on(SIGTERM, lambda: end_later(loop))
     loop.run()
     return 0
 
