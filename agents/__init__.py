@@ -1,0 +1,1 @@
+"""What runs on a node: each agent watches the API, translates (desired.py), renders, and applies to its machine."""
