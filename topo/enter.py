@@ -29,7 +29,13 @@ T = TypeVar("T")
 MOUNT, NETWORK, UTS = syscalls.CLONE_NEWNS, syscalls.CLONE_NEWNET, syscalls.CLONE_NEWUTS
 MACHINE = MOUNT | NETWORK | UTS
 POD = MACHINE | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWPID
-_FILES = {MOUNT: "mnt", NETWORK: "net", UTS: "uts"}
+_FILES = {
+    MOUNT: "mnt",
+    NETWORK: "net",
+    UTS: "uts",
+    syscalls.CLONE_NEWIPC: "ipc",
+    syscalls.CLONE_NEWPID: "pid_for_children",
+}
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _here = threading.local()
@@ -54,7 +60,7 @@ class Namespaces:
 
     @classmethod
     def of_thread(cls, flags: int = MACHINE) -> "Namespaces":
-        """Those of the calling thread, held by their files, so that they outlive every process in them."""
+        """Those that the calling thread is in, held by their files, so that they outlive every process in them."""
         files = [(flag, name) for flag, name in _FILES.items() if flags & flag]
         return cls([(os.open(f"/proc/thread-self/ns/{name}", os.O_RDONLY), flag) for flag, name in files])
 
@@ -75,21 +81,31 @@ class Namespaces:
         if flags & MOUNT and not getattr(_here, "own_fs", False):
             syscalls.unshare(syscalls.CLONE_FS)  # setns refuses a mount namespace to threads that share a root
             _here.own_fs = True
-        went = 0
+        went = self.join(flags)
         try:
-            for descriptor, kinds in self._descriptors:
-                if kinds & flags:
-                    syscalls.setns(descriptor, kinds & flags)
-                    went |= kinds & flags
             yield
         finally:
-            if went:
-                _go_home(home, went)
+            home.arrive(went)
 
-    def join(self) -> None:
-        """Move the calling thread in for good; it must have file-system state of its own (CLONE_FS)."""
+    def join(self, flags: int = POD) -> int:
+        """Move the calling thread in for good (for a mount namespace it must have a root of its own, CLONE_FS).
+
+        Returns the kinds of namespaces that it joined. Raises OSError.
+        """
+        joined = 0
         for descriptor, kinds in self._descriptors:
-            syscalls.setns(descriptor, kinds)
+            if kinds & flags:
+                syscalls.setns(descriptor, kinds & flags)
+                joined |= kinds & flags
+        return joined
+
+    def arrive(self, flags: int) -> None:
+        """`join` for a thread that comes home: when it cannot, the process ends rather than go on in a wrong place."""
+        try:
+            self.join(flags)
+        except OSError as error:
+            os.write(2, f"enter: cannot leave a namespace: {error}\n".encode())
+            os._exit(70)
 
     def call(self, function: Callable[[], T], flags: int = NETWORK) -> T:
         """`function()`, called in these namespaces: for sockets, which stay where they are made."""
@@ -121,16 +137,9 @@ class Namespaces:
 
 
 @cache
-def _home() -> int:
-    return os.pidfd_open(os.getpid())
-
-
-def _go_home(home: int, flags: int) -> None:
-    try:
-        syscalls.setns(home, flags)
-    except OSError as error:
-        os.write(2, f"enter: cannot leave a namespace: {error}\n".encode())
-        os._exit(70)
+def _home() -> Namespaces:
+    """The namespaces that every thread of this process starts in; taken before the first one leaves them."""
+    return Namespaces.of_thread(POD)
 
 
 def environment() -> dict[str, str]:

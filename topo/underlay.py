@@ -14,7 +14,7 @@ Invariant: `Mininet.inited` is set beforehand, because `fixLimits` would raise l
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Interface
+from pathlib import Path
 
 from mininet.log import setLogLevel  # type: ignore[import-untyped]
 from mininet.net import Mininet  # type: ignore[import-untyped]
@@ -61,6 +61,7 @@ def build(workers: int, progress: Callable[[str], None] = lambda _: None) -> Und
     """Bring the underlay up. Blocks for about 50 ms a machine. Raises UnderlayError."""
     setLogLevel("warning")
     Mininet.inited = True
+    _switches_only_switch()
     net = Mininet(
         topo=LabTopo(workers=workers),
         host=MachineHost,
@@ -78,6 +79,14 @@ def build(workers: int, progress: Callable[[str], None] = lambda _: None) -> Und
     for spot in plan.spots(workers):
         _configure_machine(machines[spot.name], spot, hosts)
     return Underlay(net, machines)
+
+
+def _switches_only_switch() -> None:
+    """Frames on a switch are no business of its netfilter (br_netfilter); the setting is this network namespace's own."""
+    for table in ("iptables", "ip6tables", "arptables"):
+        setting = Path(f"/proc/sys/net/bridge/bridge-nf-call-{table}")
+        if setting.exists():
+            setting.write_text("0")
 
 
 def _configure_router(router: Machine) -> None:
@@ -107,7 +116,6 @@ def _hosts_file(workers: int) -> str:
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     for spot in plan.spots(workers):
         ipv4, ipv6 = spot.interfaces
-        assert isinstance(ipv6, IPv6Interface)
         lines += [f"{ipv4.ip} {spot.name}", f"{ipv6.ip} {spot.name}"]
     return "\n".join(lines) + "\n"
 
