@@ -1,7 +1,7 @@
 # What every script here shares: where things are, and how to speak. Sourced, never run.
 #
 #   $CHECKOUT   this clone            $PYTHON   the distribution's interpreter
-#   venv_path   the virtual environment of this clone's locks
+#   venv_path   the virtual environment of this clone's locks, in $SHARED (made by root) or in $OWN (this user's)
 #
 # The environment's name is a hash of the locks and of the Python release, so clones with equal locks share one,
 # and a clone whose locks change gets a new one; a half-made one is never used (see python.sh).
@@ -11,6 +11,8 @@ export LC_ALL=C.UTF-8
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # an ordinary user's PATH lacks nft, haproxy and modprobe
 export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+SHARED=/opt/minipod
+OWN=${XDG_DATA_HOME:-$HOME/.local/share}/minipod
 PYTHON=/usr/bin/python3 # everybody can execute it; an interpreter under somebody's home they could not
 
 say() { printf 'set-up: %s\n' "$*"; }
@@ -40,12 +42,11 @@ venv_name() {
 
 # The environment that everybody on this machine can use, or else this user's own. It need not exist yet.
 venv_path() {
-    local name shared=/opt/minipod own
+    local name
     name=$(venv_name)
-    own=${XDG_DATA_HOME:-$HOME/.local/share}/minipod
-    if is_root || [ -e "$shared/$name/installed/minipod" ]; then
-        printf '%s/%s\n' "$shared" "$name"
+    if is_root || [ -e "$SHARED/$name/installed/minipod" ]; then
+        printf '%s/%s\n' "$SHARED" "$name"
     else
-        printf '%s/%s\n' "$own" "$name"
+        printf '%s/%s\n' "$OWN" "$name"
     fi
 }

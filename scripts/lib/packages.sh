@@ -4,10 +4,11 @@
 #
 # Invariant: no service is started and none is left to start at the next boot by what is installed here. While apt
 # runs, /usr/sbin/policy-rc.d (Debian policy 9.3.3.1; invoke-rc.d(8)) says no to every start; it is put back
-# afterwards, also after an interruption, and a `kill -9` is made good by the next call.
+# afterwards, also after an interruption, and what a `kill -9` leaves is made good by the next call.
 
 PACKAGES=$CHECKOUT/scripts/packages.txt
 POLICY=/usr/sbin/policy-rc.d
+PENDING=$SHARED/services-to-switch-off # there only while packages are being installed
 APT=(apt-get -y -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2)
 
 installed_packages() { dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^.i //p'; }
@@ -53,10 +54,23 @@ apt_install() {
         tee "$SCRATCH/apt.log" | sed -un 's/^Setting up \([^ ]*\) (\(.*\)).*/    \1 \2/p'
 }
 
-# Keep the service $1, which came with a package installed just now, from starting at the next boot.
-switch_off() {
-    deb-systemd-helper disable "$1.service" >/dev/null 2>&1 || true
-    [ ! -e "/etc/init.d/$1" ] || update-rc.d "$1" disable >/dev/null 2>&1 || true
+# Keep the services that come with the packages of the rows $1 from starting at the next boot.
+plan_to_switch_off() {
+    local names need service lost
+    mkdir -p "$(dirname "$PENDING")"
+    while read -r names need service lost; do
+        [ "$service" = - ] || printf '%s\n' "$service"
+    done <<<"$1" >"$PENDING"
+}
+
+switch_off_what_is_planned() {
+    local service
+    [ -e "$PENDING" ] || return 0
+    while read -r service; do
+        deb-systemd-helper disable "$service.service" >/dev/null 2>&1 || true
+        [ ! -e "/etc/init.d/$service" ] || update-rc.d "$service" disable >/dev/null 2>&1 || true
+    done <"$PENDING"
+    rm -f "$PENDING"
 }
 
 # Ask for the lists of packages; false when a server did not answer.
@@ -84,6 +98,7 @@ install_packages() {
 install_missing() {
     local names need service lost name wanted=() servers=answer
     forbid_service_starts
+    plan_to_switch_off "$1"
     update_lists || {
         servers=away
         warn "apt-get update failed: trying the lists that are here; are the network and the package sources right?"
@@ -93,9 +108,7 @@ install_missing() {
         [ -z "$name" ] || wanted+=("$name")
     done <<<"$1"
     [ "${#wanted[@]}" = 0 ] || install_packages "$servers" "${wanted[@]}"
-    while read -r names need service lost; do
-        [ "$service" = - ] || switch_off "$service"
-    done <<<"$1"
+    switch_off_what_is_planned
     permit_service_starts
 }
 
@@ -113,6 +126,7 @@ report_missing() {
 setup_packages() {
     local missing
     command -v apt-get >/dev/null || fail "no apt-get here: Minipod is set up on Debian 12, 13 and Ubuntu 24.04"
+    if is_root; then switch_off_what_is_planned; fi # an earlier call may have been killed before it could
     missing=$(missing_packages)
     [ -n "$missing" ] || return 0
     if is_root; then

@@ -40,26 +40,22 @@ install_set() {
     touch "$VENV/installed/$1"
 }
 
-# Make whatever is missing of the environment. One at a time: clones share it.
+# Make whatever is missing of the environment.
 setup_python() {
     local name need lost count
     [ -n "$(missing_sets)" ] || return 0
-    if ! is_root && [[ $VENV == /opt/* ]]; then
+    if ! is_root && [[ $VENV == "$SHARED"/* ]]; then
         warn "$VENV: lacks: $(missing_sets | cut -d' ' -f1 | xargs): root's scripts/setup completes it"
         return
     fi
-    mkdir -p "$(dirname "$VENV")"
-    exec 9>"$(dirname "$VENV")/.lock"
-    flock -n 9 || { say "waiting for another set-up to finish"; flock 9; }
     [ -e "$VENV/installed/minipod" ] || make_venv
     missing_sets | while read -r name need lost; do
         count=$(grep -c '==' "$CHECKOUT/requirements/$name.txt")
         say "installing $count Python packages: $name"
-        install_set "$name" 9>&- </dev/null && continue
+        install_set "$name" </dev/null && continue
         warn "Python packages of requirements/$name.txt are not installed: without them: $lost"
         [ "$need" != core ] || fail "no Minipod without these: mend what the lines above name, then call scripts/setup again"
     done
-    exec 9>&-
 }
 
 # The rows of package_sets that have no stamp.

@@ -129,6 +129,16 @@ def test_the_rule_about_service_starts_is_put_back(clone: Path, tmp_path: Path, 
     assert [path.name for path in tmp_path.iterdir() if "before" in path.name] == []
 
 
+def test_services_that_came_with_packages_are_switched_off_even_after_a_kill(clone: Path) -> None:
+    environment = with_packages(clone, "alpha beta")
+    stand_in(clone / "bin/deb-systemd-helper", f"echo $* >>{clone}/calls")
+    pending = f"PENDING={clone}/state/pending"
+    library(clone, f'{pending}; plan_to_switch_off "$(missing_packages)"; kill -9 $$', **environment)
+    assert not (clone / "calls").exists()
+    library(clone, f"{pending}; switch_off_what_is_planned; switch_off_what_is_planned", **environment)
+    assert (clone / "calls").read_text() == "disable gammad.service\n"
+
+
 def with_kernel(clone: Path) -> dict[str, str]:
     """An environment whose kernel has `alpha` built in, can load `beta_b` and lacks `gamma`."""
     (clone / "scripts/modules.txt").write_text("alpha no alpha\nbeta_b no beta\ngamma no gamma\n")
