@@ -4,12 +4,12 @@
     update --> decode --> keep what only the server may set --> default --> admit --> validate --> store --> watches
     delete --> finalizers or a grace period left? mark it : remove it
 
-Every method is synchronous and atomic: it happens wholly within one step of the event loop, or raises StatusError and has
-changed nothing. The HTTP server (http.py) is a thin face of this class; controllers and agents call it directly.
-Objects handed out are shared and must never be mutated.
+Every method is synchronous and atomic: it happens wholly within one step of the event loop, or raises
+StatusError and has changed nothing. The HTTP server (http.py) is a thin face of this class; controllers and
+agents call it directly. Objects handed out are shared and must never be mutated.
 
-Invariants: a stored object is always defaulted and valid; metadata.resourceVersion is the revision of its last write;
-metadata.generation counts the changes of what is desired (spec), never those of status.
+Invariants: a stored object is always defaulted and valid; metadata.resourceVersion is the revision of its
+last write; metadata.generation counts the changes of what is desired (spec), never those of status.
 
 Source: Kubernetes API conventions; Kubernetes API concepts.
 """
@@ -31,6 +31,9 @@ from controlplane.selectors import predicate
 from controlplane.store import Store, Watch
 from controlplane.validation.meta import validate_metadata
 
+Objects = list[Obj]  # inside the class, `list` is the verb
+Texts = list[str]
+
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 SYSTEM_METADATA = (
@@ -48,14 +51,18 @@ class Admitter(Protocol):
     """Decides what only the whole cluster can know, e.g. a Service's address. One for a kind."""
 
     def admit(self, new: Obj, old: Obj | None) -> Obj:
-        """The object as it shall be stored. Must not change anything: the write may still fail. Raises StatusError."""
+        """The object as it shall be stored. Must not change anything: the write may still fail. Raises
+        StatusError.
+        """
 
     def observe(self, old: Obj | None, new: Obj | None) -> None:
         """The write has happened."""
 
 
 class API:
-    """See the head of this file. `warn`, when given to a write, is told of dropped unknown fields instead of an error."""
+    """See the head of this file. `warn`, when given to a write, is told of dropped unknown fields instead of
+    an error.
+    """
 
     def __init__(self, store: Store | None = None, kinds: Kinds | None = None) -> None:
         self.store = store or Store()
@@ -83,8 +90,10 @@ class API:
 
     def list(
         self, kind: str, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
-    ) -> tuple[list[Obj], int]:
-        """The objects in order of namespace and name, and the revision of this picture. Raises StatusError 400, 404."""
+    ) -> tuple[Objects, int]:
+        """The objects in order of namespace and name, and the revision of this picture. Raises StatusError
+        400, 404.
+        """
         row = self.kinds.get(kind)
         matches = predicate(label_selector, field_selector, row.selectable_fields)
         items = [obj for obj in self.store.objects(row.key, namespace) if matches is None or matches(obj)]
@@ -100,8 +109,9 @@ class API:
         label_selector: str = "",
         field_selector: str = "",
     ) -> Watch:
-        """All changes after revision `since`, as an asynchronous iterator of Event(type, object). Raises StatusError 400, 404,
-        410 (history no longer reaches back) and 504 (the revision lies in the future)."""
+        """All changes after revision `since`, as an asynchronous iterator of Event(type, object). Raises
+        StatusError 400, 404, 410 (history no longer reaches back) and 504 (the revision lies in the future).
+        """
         row = self.kinds.get(kind)
         matches = predicate(label_selector, field_selector, row.selectable_fields)
         return self.store.watch(row.key, namespace, since, matches)
@@ -116,8 +126,9 @@ class API:
         dry_run: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> Obj:
-        """The object as stored. Its namespace is its own, or `namespace`, or `default`. Raises StatusError 400, 403, 404, 409,
-        422."""
+        """The object as stored. Its namespace is its own, or `namespace`, or `default`. Raises StatusError
+        400, 403, 404, 409, 422.
+        """
         kind = self.kinds.of(obj)
         obj = self._decode(kind, obj, warn)
         metadata = self._newborn_metadata(kind, obj.get("metadata") or {}, namespace)
@@ -138,8 +149,9 @@ class API:
         dry_run: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> Obj:
-        """The object as stored; a replacement that changes nothing writes nothing. Optimistic when metadata.resourceVersion is
-        given. Raises StatusError 400, 404, 409, 422."""
+        """The object as stored; a replacement that changes nothing writes nothing. Optimistic when
+        metadata.resourceVersion is given. Raises StatusError 400, 404, 409, 422.
+        """
         kind = self.kinds.of(obj)
         obj = self._decode(kind, obj, warn)
         metadata = obj.get("metadata") or {}
@@ -158,8 +170,9 @@ class API:
         dry_run: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> Obj:
-        """The object as stored. `patch` is a mapping (merge patch) or a list of operations (JSON patch). Raises StatusError
-        400, 404, 409, 415, 422."""
+        """The object as stored. `patch` is a mapping (merge patch) or a list of operations (JSON patch).
+        Raises StatusError 400, 404, 409, 415, 422.
+        """
         row = self.kinds.get(kind)
         current = self.get(kind, name, namespace)
         if content_type == MERGE_PATCH:
@@ -190,7 +203,9 @@ class API:
         return self._commit(row, {**current, "metadata": dict(current["metadata"]), "status": new}, current)
 
     def bind(self, name: str, namespace: str, node: str) -> Obj:
-        """What the scheduler decides: the pod runs on `node`. Raises StatusError 404, and 409 when it already has a node."""
+        """What the scheduler decides: the pod runs on `node`. Raises StatusError 404, and 409 when it already
+        has a node.
+        """
         pod = self.get("Pod", name, namespace)
         if pod["spec"].get("nodeName"):
             why = f"pod {name} is already assigned to node {quote(pod['spec']['nodeName'])}"
@@ -225,8 +240,10 @@ class API:
         resource_version: str = "",
         dry_run: bool = False,
     ) -> Obj:
-        """Removes the object, or marks it with metadata.deletionTimestamp when a finalizer or a grace period (seconds) holds it.
-        Returns the last state. Raises StatusError 404, and 409 when it is not the one meant by `uid` or `resource_version`."""
+        """Removes the object, or marks it with metadata.deletionTimestamp when a finalizer or a grace period
+        (seconds) holds it. Returns the last state. Raises StatusError 404, and 409 when it is not the one
+        meant by `uid` or `resource_version`.
+        """
         row = self.kinds.get(kind)
         current = self.get(kind, name, namespace)
         _check_preconditions(row, current, uid, resource_version)
@@ -264,7 +281,7 @@ class API:
         return decoded
 
     @staticmethod
-    def _report_unknown(fields: list[str], warn: Callable[[str], None] | None) -> None:
+    def _report_unknown(fields: Texts, warn: Callable[[str], None] | None) -> None:
         texts = [f'unknown field "{field}"' for field in fields]
         if warn is None:
             causes = [
@@ -311,7 +328,7 @@ class API:
         return chosen
 
     def _generate_name(self, kind: Kind, metadata: Obj) -> str:
-        base = metadata["generateName"][:58]
+        base: str = metadata["generateName"][:58]
         for _ in range(_GENERATE_ATTEMPTS):
             name = base + "".join(random.choices(_SUFFIX_ALPHABET, k=5))
             if self.store.get(kind.key, metadata.get("namespace", ""), name) is None:

@@ -1,8 +1,8 @@
 """What the API server says when it refuses: Kubernetes' Status object, as an exception.
 
-Every refusal has a code (HTTP), a reason (one word that programs read) and a message (a line that people read). A refusal
-because of an object's content also has causes: one for each field, with its path. The wording is Kubernetes' own, so what a
-student meets here is what they will meet in a real cluster.
+Every refusal has a code (HTTP), a reason (one word that programs read) and a message (a line that people
+read). A refusal because of an object's content also has causes: one for each field, with its path. The
+wording is Kubernetes' own, so what a student meets here is what they will meet in a real cluster.
 
 Sources: Kubernetes API conventions, "Response Status Kind"; k8s.io/apimachinery pkg/api/errors and
 pkg/util/validation/field (the words `Required value`, `Invalid value`, `Unsupported value` …).
@@ -19,7 +19,9 @@ Obj = dict[str, Any]
 
 
 class StatusError(Exception):
-    """A refusal. `code` is the HTTP status, `details` may hold name, group, kind, causes and retryAfterSeconds."""
+    """A refusal. `code` is the HTTP status, `details` may hold name, group, kind, causes and
+    retryAfterSeconds.
+    """
 
     def __init__(self, code: int, reason: str, message: str, details: Obj | None = None) -> None:
         super().__init__(message)
@@ -57,7 +59,9 @@ class FieldError:
 
 
 class FieldErrors:
-    """Collects what a validator finds; every method adds one error with the words of k8s.io/apimachinery's `field` package."""
+    """Collects what a validator finds; every method adds one error with the words of k8s.io/apimachinery's
+    `field` package.
+    """
 
     def __init__(self) -> None:
         self.items: list[FieldError] = []

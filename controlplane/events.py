@@ -1,7 +1,8 @@
 """Events: the story of an object, told by those who act on it.
 
-The same event (same object, reason, message, component) is one Event object whose count goes up, so that a loop that fails
-every second does not fill the store. Old ones are forgotten after an hour, as in Kubernetes, and at most LIMIT are kept.
+The same event (same object, reason, message, component) is one Event object whose count goes up, so that a
+loop that fails every second does not fill the store. Old ones are forgotten after an hour, as in Kubernetes,
+and at most LIMIT are kept.
 
 Source: Kubernetes API reference, Event v1 core; client-go tools/record (correlation).
 """

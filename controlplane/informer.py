@@ -3,9 +3,9 @@
     list --> objects --+--> handlers (old, new)        410 Gone: list again, tell the difference
     watch --> event ---'
 
-Invariant: `objects` is what the API held at some revision, and only moves forward. `catch_up()` takes in what has already
-happened without waiting, so a reconcile step that calls it first never acts on a picture older than its own writes (this
-is why controllers here need no "expectations").
+Invariant: `objects` is what the API held at some revision, and only moves forward. `catch_up()` takes in what
+has already happened without waiting, so a reconcile step that calls it first never acts on a picture older
+than its own writes (this is why controllers here need no "expectations").
 
 Source: client-go tools/cache (Reflector, SharedInformer, Indexer).
 """
@@ -56,7 +56,9 @@ class Index:
 
 
 class Informer:
-    """See the head of this file. Handlers are called with (old, new), None meaning absent; they must not block."""
+    """See the head of this file. Handlers are called with (old, new), None meaning absent; they must not
+    block.
+    """
 
     def __init__(
         self, api: API, kind: str, *, namespace: str = "", label_selector: str = "", field_selector: str = ""

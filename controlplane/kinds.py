@@ -1,6 +1,8 @@
-"""The table of kinds: everything that the API server knows about a kind is in its row. A new kind is a new row.
+"""The table of kinds: everything that the API server knows about a kind is in its row. A new kind is a new
+row.
 
-What the server does with an object is the same for all kinds (api.py); what differs is here, as data and as hooks:
+What the server does with an object is the same for all kinds (api.py); what differs is here, as data and as
+hooks:
 
 - `default`  fills in what the author left out (a new object; the old one stays as it is);
 - `validate` holds the defaulted object (and, on an update, the old one) against Kubernetes' rules;

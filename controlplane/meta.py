@@ -1,7 +1,7 @@
 """The small questions that everybody asks an object: its key, its labels, its owner, its conditions.
 
-An object is a plain `dict` as in JSON. Objects that came out of the store are shared: nobody changes them, everybody builds
-new ones, which share the parts that stay the same.
+An object is a plain `dict` as in JSON. Objects that came out of the store are shared: nobody changes them,
+everybody builds new ones, which share the parts that stay the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def timestamp(seconds: float) -> str:
 
 def seconds(text: str) -> float:
     """The inverse of `timestamp` and `micro_now`: seconds since the epoch. Raises ValueError."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return datetime.fromisoformat(text).timestamp()
 
 
 def new_uid() -> str:
@@ -106,7 +106,9 @@ def is_true(obj: Obj, kind: str) -> bool:
 
 
 def with_condition(conditions: list[Obj] | None, kind: str, status: str, **fields: Any) -> list[Obj]:
-    """A new list of conditions in which `kind` has this status; lastTransitionTime moves only when the status does."""
+    """A new list of conditions in which `kind` has this status; lastTransitionTime moves only when the status
+    does.
+    """
     result = []
     previous: Obj = {}
     for entry in conditions or ():

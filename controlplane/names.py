@@ -1,7 +1,9 @@
-"""The syntax of names, labels, ports and addresses, with the exact messages of k8s.io/apimachinery's `util/validation`.
+"""The syntax of names, labels, ports and addresses, with the exact messages of k8s.io/apimachinery's
+`util/validation`.
 
-Each function returns the list of complaints about one string, empty when it is well formed. Results for correct strings are
-remembered: the same names come again and again, and validation is on the path of every write.
+Each function returns the list of complaints about one string, empty when it is well formed. Results for
+correct strings are remembered: the same names come again and again, and validation is on the path of every
+write.
 """
 
 from __future__ import annotations

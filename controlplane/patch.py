@@ -13,7 +13,9 @@ Json = Any
 
 
 def merge(target: Json, patch: Json) -> Json:
-    """RFC 7386: mappings are merged, null removes, everything else replaces. Returns `target` itself if nothing changes."""
+    """RFC 7386: mappings are merged, null removes, everything else replaces. Returns `target` itself if
+    nothing changes.
+    """
     if not isinstance(patch, dict):
         return patch
     base = target if isinstance(target, dict) else {}

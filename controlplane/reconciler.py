@@ -1,11 +1,12 @@
-"""The loop of every controller and agent: something about `key` changed; bring the world in line with what is wanted.
+"""The loop of every controller and agent: something about `key` changed; bring the world in line with what is
+wanted.
 
     on_change --enqueue(key)--> set of waiting keys --> reconcile(key) --fails--> again after a while, doubling
                                 (a key waits at most once)              `--fine--> forgotten until next time
 
-Invariants: one key is never worked on twice at the same time; a key that is enqueued while it is worked on is worked on once
-more; nothing that was enqueued is lost. Reconcile reads the present state itself: keys carry no data, so a hundred changes
-may become one step.
+Invariants: one key is never worked on twice at the same time; a key that is enqueued while it is worked on is
+worked on once more; nothing that was enqueued is lost. Reconcile reads the present state itself: keys carry
+no data, so a hundred changes may become one step.
 
 Source: client-go util/workqueue; the "Controller pattern" page of the Kubernetes documentation.
 """
@@ -16,27 +17,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Generic, TypeVar
 
 FIRST_RETRY = 0.005  # seconds
 LAST_RETRY = 30.0
 
 log = logging.getLogger(__name__)
-OnError = Callable[[Hashable, Exception], None]
+K = TypeVar("K", bound=Hashable)
 
 
-class Reconciler:
+class Reconciler(Generic[K]):
     """Runs `reconcile(key)` for enqueued keys, `workers` at a time.
 
-    `min_interval` (seconds) is the least time between two starts for the same key: the first is at once, a storm is coalesced.
-    `on_error(key, exception)` is told of each failure, e.g. to record an event; the retry happens anyway.
+    `min_interval` (seconds) is the least time between two starts for the same key: the first is at once, a
+    storm is coalesced. `on_error(key, exception)` is told of each failure, e.g. to record an event; the retry
+    happens anyway.
     """
 
     def __init__(
         self,
         name: str,
-        reconcile: Callable[[Hashable], Awaitable[None]],
+        reconcile: Callable[[K], Awaitable[None]],
         *,
-        on_error: OnError | None = None,
+        on_error: Callable[[K, Exception], None] | None = None,
         min_interval: float = 0.0,
         workers: int = 1,
     ) -> None:
@@ -45,39 +48,37 @@ class Reconciler:
         self._on_error = on_error
         self._min_interval = min_interval
         self._workers = workers
-        self._waiting: dict[Hashable, None] = {}  # in order of arrival
-        self._running: set[Hashable] = set()
-        self._again: set[Hashable] = set()
-        self._started: dict[Hashable, float] = {}
-        self._failures: dict[Hashable, int] = {}
-        self._timers: dict[Hashable, asyncio.TimerHandle] = {}
+        self._waiting: dict[K, None] = {}  # in order of arrival
+        self._running: set[K] = set()
+        self._again: set[K] = set()
+        self._started: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
         self._work = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._settled.set()
 
-    def enqueue(self, key: Hashable) -> None:
+    def enqueue(self, key: K) -> None:
         """`key` will be reconciled soon."""
-        self._settled.clear()
         if key in self._running:
             self._again.add(key)
-        elif key not in self._timers:
+        else:
             self._waiting[key] = None
             self._work.set()
 
-    def enqueue_all(self, keys: Iterable[Hashable]) -> None:
+    def enqueue_all(self, keys: Iterable[K]) -> None:
         """A resync: every key is looked at again."""
         for key in tuple(keys):
             self.enqueue(key)
 
-    def enqueue_after(self, key: Hashable, delay: float) -> None:
-        """`key` will be reconciled in `delay` seconds; an earlier timer of the same key stays."""
-        if key not in self._timers:
-            self._settled.clear()
-            self._timers[key] = asyncio.get_running_loop().call_later(max(delay, 0.0), self._due, key)
-
-    async def settled(self) -> None:
-        """Returns when nothing waits, nothing runs and no retry is due."""
-        await self._settled.wait()
+    def enqueue_after(self, key: K, delay: float) -> None:
+        """`key` will be reconciled in `delay` seconds at the latest."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + max(delay, 0.0)
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(due, self._due, key)
 
     async def run(self) -> None:
         """Works until cancelled."""
@@ -99,13 +100,12 @@ class Reconciler:
             del self._waiting[key]
             if not self._too_early(key):
                 await self._step(key)
-            self._update_settled()
 
-    def _too_early(self, key: Hashable) -> bool:
+    def _too_early(self, key: K) -> bool:
         if not self._min_interval:
             return False
         moment = time.monotonic()
-        remaining = self._started.get(key, 0.0) + self._min_interval - moment
+        remaining = self._started.get(key, -self._min_interval) + self._min_interval - moment
         if remaining > 0:
             self.enqueue_after(key, remaining)
             return True
@@ -114,7 +114,7 @@ class Reconciler:
             self._started = {k: t for k, t in self._started.items() if t + self._min_interval > moment}
         return False
 
-    async def _step(self, key: Hashable) -> None:
+    async def _step(self, key: K) -> None:
         self._running.add(key)
         try:
             await self._reconcile(key)
@@ -128,7 +128,7 @@ class Reconciler:
             self._again.discard(key)
             self.enqueue(key)
 
-    def _failed(self, key: Hashable, exception: Exception) -> None:
+    def _failed(self, key: K, exception: Exception) -> None:
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         log.debug("%s: %s: %s", self.name, key, exception, exc_info=exception)
@@ -136,10 +136,6 @@ class Reconciler:
             self._on_error(key, exception)
         self.enqueue_after(key, min(FIRST_RETRY * 2 ** min(count, 30), LAST_RETRY))
 
-    def _due(self, key: Hashable) -> None:
+    def _due(self, key: K) -> None:
         del self._timers[key]
         self.enqueue(key)
-
-    def _update_settled(self) -> None:
-        if not (self._waiting or self._running or self._timers):
-            self._settled.set()

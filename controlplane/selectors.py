@@ -1,10 +1,11 @@
 """Label and field selectors: a text or an object becomes a predicate over objects.
 
-Label selectors come in two spellings with one meaning: the text of a URL (`app=web,tier in (a,b),!canary`) and the
-LabelSelector object of a manifest (`matchLabels`, `matchExpressions`). An empty selector selects everything; an absent one
-(None) selects nothing.
+Label selectors come in two spellings with one meaning: the text of a URL (`app=web,tier in (a,b),!canary`)
+and the LabelSelector object of a manifest (`matchLabels`, `matchExpressions`). An empty selector selects
+everything; an absent one (None) selects nothing.
 
-Source: Kubernetes documentation "Labels and Selectors"; k8s.io/apimachinery pkg/labels/selector.go, pkg/fields/selector.go.
+Source: Kubernetes documentation "Labels and Selectors"; k8s.io/apimachinery pkg/labels/selector.go,
+pkg/fields/selector.go.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Predicate = Callable[[Obj], bool]
 
 @dataclass(frozen=True)
 class Requirement:
-    """One condition on one label. `operator` is In, NotIn, Exists, DoesNotExist, Gt or Lt; the last two compare integers."""
+    """One condition on one label. `operator` is In, NotIn, Exists, DoesNotExist, Gt or Lt; the last two
+    compare integers.
+    """
 
     key: str
     operator: str
@@ -178,7 +181,9 @@ def from_object(selector: Obj | None) -> LabelSelector | None:
 
 
 def from_map(labels: Labels | None) -> LabelSelector | None:
-    """The selector of a Service: all of these labels. None or an empty map selects nothing (the Service has no selector)."""
+    """The selector of a Service: all of these labels. None or an empty map selects nothing (the Service has
+    no selector).
+    """
     if not labels:
         return None
     return LabelSelector(tuple(Requirement(key, "In", frozenset([value])) for key, value in labels.items()))
@@ -202,7 +207,9 @@ def to_text(selector: Obj | None) -> str:
 
 @lru_cache(maxsize=1024)
 def parse_fields(text: str) -> tuple[tuple[str, bool, str], ...]:
-    """The terms of a field selector: (path, wanted, value), where wanted is False for `!=`. Raises StatusError 400."""
+    """The terms of a field selector: (path, wanted, value), where wanted is False for `!=`. Raises
+    StatusError 400.
+    """
     terms = []
     for term in filter(None, (part.strip() for part in text.split(","))):
         match = re.fullmatch(r"([^=!]+)(==|!=|=)(.*)", term)

@@ -5,11 +5,13 @@
           -> history of the kind (the last HISTORY changes; older ones are compacted away)
           -> every watch on the kind, synchronously
 
-Invariants: a stored object never changes; a change replaces it. Every change has its own revision, larger than all before,
-which is also the object's resourceVersion. A watch that starts at revision R sees every later change of its kind once, in order,
-or is told at once (410 Expired) that history no longer reaches back to R.
+Invariants: a stored object never changes; a change replaces it. Every change has its own revision, larger
+than all before, which is also the object's resourceVersion. A watch that starts at revision R sees every
+later change of its kind once, in order, or is told at once (410 Expired) that history no longer reaches back
+to R.
 
-The model is etcd as Kubernetes uses it (Kubernetes API concepts, "Resource versions" and "Efficient detection of changes").
+The model is etcd as Kubernetes uses it (Kubernetes API concepts, "Resource versions" and "Efficient detection
+of changes").
 """
 
 from __future__ import annotations
@@ -135,7 +137,9 @@ def _at_revision(obj: Obj, revision: int) -> Obj:
 
 
 class Store:
-    """All objects of a cluster. Not thread-safe: everything happens in one event loop, a write is one step of it."""
+    """All objects of a cluster. Not thread-safe: everything happens in one event loop, a write is one step of
+    it.
+    """
 
     def __init__(self, journal: Callable[[Change], None] | None = None) -> None:
         self.revision = 1
@@ -167,7 +171,9 @@ class Store:
         return len(table.get(namespace, {})) if namespace else sum(map(len, table.values()))
 
     def put(self, kind: str, obj: Obj) -> Obj:
-        """Stores a new state. `obj` and its metadata must be fresh dicts: the resourceVersion is written into them."""
+        """Stores a new state. `obj` and its metadata must be fresh dicts: the resourceVersion is written into
+        them.
+        """
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         self.revision += 1
@@ -201,7 +207,9 @@ class Store:
             watch.offer(change)
 
     def watch(self, kind: str, namespace: str, since: int, matches: Predicate | None) -> Watch:
-        """A watch of all changes after revision `since`. Raises StatusError 410 when history is gone, 400 for the future."""
+        """A watch of all changes after revision `since`. Raises StatusError 410 when history is gone, 400 for
+        the future.
+        """
         compacted = self._compacted.get(kind, 0)
         if since < compacted:
             raise expired(f"too old resource version: {since} ({compacted})")

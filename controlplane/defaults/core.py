@@ -16,7 +16,7 @@ def namespace(obj: Obj) -> Obj:
 
 
 def secret(obj: Obj) -> Obj:
-    """type Opaque; `stringData` is a way to write, `data` (base64) the way that is kept."""
+    """Type Opaque; `stringData` is a way to write, `data` (base64) the way that is kept."""
     result = {"type": "Opaque", **obj}
     plain = result.pop("stringData", None)
     if plain:

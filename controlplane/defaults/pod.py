@@ -35,7 +35,9 @@ LOST_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def pod(obj: Obj) -> Obj:
-    """A pod of its own: besides the template's defaults, a service account and the tolerations of a lost node."""
+    """A pod of its own: besides the template's defaults, a service account and the tolerations of a lost
+    node.
+    """
     spec = _spec(obj.get("spec") or {}, POD_SPEC)
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = account

@@ -1,4 +1,6 @@
-"""Defaults of Service, Endpoints and EndpointSlice. Addresses and node ports are no defaults: service_allocation.py gives them."""
+"""Defaults of Service, Endpoints and EndpointSlice. Addresses and node ports are no defaults:
+service_allocation.py gives them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ AFFINITY_SECONDS = 10800
 
 
 def service(obj: Obj) -> Obj:
-    """type ClusterIP, protocol TCP, targetPort like port, traffic policies Cluster."""
+    """Type ClusterIP, protocol TCP, targetPort like port, traffic policies Cluster."""
     spec = {**SERVICE_SPEC, **(obj.get("spec") or {})}
     if spec.get("ports"):
         spec["ports"] = [_port(port) for port in spec["ports"]]

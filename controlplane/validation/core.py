@@ -14,7 +14,9 @@ SIZE_LIMIT = 1024 * 1024  # bytes of all values together
 
 
 def config_map(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
-    """Keys are file names; text and binary data share one set of keys; at most 1 MiB; `immutable` is for ever."""
+    """Keys are file names; text and binary data share one set of keys; at most 1 MiB; `immutable` is for
+    ever.
+    """
     data, binary = new.get("data") or {}, new.get("binaryData") or {}
     for field, entries in (("data", data), ("binaryData", binary)):
         for key in entries:

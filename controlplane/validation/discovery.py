@@ -1,4 +1,6 @@
-"""EndpointSlices and Endpoints: addresses of the right family, ports, and addresses that no service may lead to."""
+"""EndpointSlices and Endpoints: addresses of the right family, ports, and addresses that no service may lead
+to.
+"""
 
 from __future__ import annotations
 

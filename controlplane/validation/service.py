@@ -1,4 +1,6 @@
-"""Services: ports, type, addresses, and what may not change. Whether an address is free is for service_allocation.py to say."""
+"""Services: ports, type, addresses, and what may not change. Whether an address is free is for
+service_allocation.py to say.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,78 @@
+"""Namespaces: one that is deleted is emptied first; each new one gets its service account `default`.
+
+delete --> phase Terminating --> everything in it is deleted --last one gone--> finalizer `kubernetes` off -->
+gone
+
+Source: Kubernetes documentation "Namespaces"; k8s.io/kubernetes pkg/controller/namespace.
+"""
+
+from __future__ import annotations
+
+from controlplane.api import API
+from controlplane.errors import StatusError
+from controlplane.informers import Informers
+from controlplane.kinds import Kind
+from controlplane.meta import Obj
+from controlplane.reconciler import Reconciler
+
+FINALIZER = "kubernetes"
+
+
+class NamespaceController:
+    """Watches namespaces and everything in them."""
+
+    def __init__(self, api: API, informers: Informers) -> None:
+        self._api = api
+        self._namespaces = informers["Namespace"]
+        self.reconciler = Reconciler("namespace", self._reconcile)
+        self._namespaces.on_change(
+            lambda old, new: self.reconciler.enqueue((new or old or {})["metadata"]["name"])
+        )
+        for kind in self._kinds():
+            informers[kind.key].on_change(self._content_changed)
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        await self.reconciler.run()
+
+    def _kinds(self) -> list[Kind]:
+        return [kind for kind in self._api.kinds if kind.namespaced]
+
+    def _content_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if old is None or new is not None:
+            return
+        name = old["metadata"]["namespace"]
+        home = self._namespaces.get("", name)
+        if home is not None and "deletionTimestamp" in home["metadata"]:
+            self.reconciler.enqueue(name)
+
+    async def _reconcile(self, name: str) -> None:
+        self._namespaces.catch_up()
+        namespace = self._namespaces.get("", name)
+        if namespace is None:
+            return
+        if "deletionTimestamp" not in namespace["metadata"]:
+            self._give_account(name)
+            return
+        self._empty(name)
+        if not any(self._api.store.count(kind.key, name) for kind in self._kinds()):
+            rest = [entry for entry in namespace["spec"].get("finalizers") or () if entry != FINALIZER]
+            self._api.patch("Namespace", name, "", {"spec": {"finalizers": rest}}, subresource="finalize")
+
+    def _give_account(self, namespace: str) -> None:
+        if self._api.find("ServiceAccount", "default", namespace) is None:
+            self._api.create(
+                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}, namespace
+            )
+
+    def _empty(self, namespace: str) -> None:
+        """Deletes what is not yet being deleted; pods get their grace period."""
+        for kind in self._kinds():
+            for obj in list(self._api.store.objects(kind.key, namespace)):
+                if "deletionTimestamp" in obj["metadata"]:
+                    continue
+                try:
+                    self._api.delete(kind.key, obj["metadata"]["name"], namespace)
+                except StatusError as error:
+                    if error.code != 404:
+                        raise

@@ -1,0 +1,80 @@
+"""The control plane in one process: store, API, scheduler and controllers, put together and kept running.
+
+    ControlPlane() --start()--> the objects of a new cluster exist --run()--> everything reacts until cancelled
+
+Nothing here touches the kernel: agents and the HTTP server get `api`, and that is all they need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from controlplane.api import API
+from controlplane.bootstrap import bootstrap
+from controlplane.controllers.deployment import DeploymentController
+from controlplane.controllers.endpointslice import EndpointSliceController
+from controlplane.controllers.garbage import GarbageCollector
+from controlplane.controllers.load_balancer import LoadBalancerController
+from controlplane.controllers.namespace import NamespaceController
+from controlplane.controllers.node_ipam import POD_RANGE, NodeIpamController
+from controlplane.controllers.node_lifecycle import GRACE, NodeLifecycleController, TaintNewNodes
+from controlplane.controllers.replicaset import ReplicaSetController
+from controlplane.informers import Informers
+from controlplane.scheduler import Scheduler
+from controlplane.service_allocation import SERVICE_RANGE, ServiceAllocation
+from controlplane.store import Change, Store
+
+
+class Controller(Protocol):
+    """What the control plane runs."""
+
+    def run(self) -> Awaitable[None]:
+        """Works until cancelled."""
+
+
+class ControlPlane:
+    """A cluster's deciders. `node_grace` (seconds) is how long a node may be silent; `journal` is told of
+    every write.
+    """
+
+    def __init__(
+        self,
+        *,
+        service_ranges: Sequence[str] = (SERVICE_RANGE,),
+        pod_ranges: Sequence[str] = (POD_RANGE,),
+        node_grace: float = GRACE,
+        journal: Callable[[Change], None] | None = None,
+    ) -> None:
+        self.api = API(Store(journal))
+        self.api.admit_with("Service", ServiceAllocation(service_ranges))
+        self.api.admit_with("Node", TaintNewNodes())
+        self.informers = Informers(self.api)
+        self.controllers: tuple[Controller, ...] = (
+            Scheduler(self.api, self.informers),
+            DeploymentController(self.api, self.informers),
+            ReplicaSetController(self.api, self.informers),
+            EndpointSliceController(self.api, self.informers),
+            LoadBalancerController(self.api, self.informers),
+            NodeIpamController(self.api, self.informers, pod_ranges),
+            NodeLifecycleController(self.api, self.informers, grace=node_grace),
+            NamespaceController(self.api, self.informers),
+            GarbageCollector(self.api, self.informers),
+        )
+
+    def start(self) -> None:
+        """Makes the objects of a new cluster; afterwards the API may be used."""
+        bootstrap(self.api)
+        self.informers.start()
+
+    async def run(self) -> None:
+        """Keeps everything reacting until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.informers.run())
+            for controller in self.controllers:
+                group.create_task(_run(controller))
+
+
+async def _run(controller: Controller) -> None:
+    await controller.run()
