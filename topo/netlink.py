@@ -6,8 +6,8 @@ about half a millisecond for a pod's veth pair. So `Rtnetlink.batch` understands
 pod, and `compile_batch` returns None for text with any other line, which then goes to the real `ip`.
 
     link add [dev] NAME [mtu N] [address MAC] [master DEV] [up] type veth peer name NAME [mtu N] [address MAC] netns PID
-    link set [dev] NAME [mtu N] [master DEV] [addrgenmode none] [up | down]
-    link set [dev] NAME type bridge_slave hairpin on|off
+    link set [dev] NAME [mtu N] [master DEV] [alias TEXT] [addrgenmode none] [up | down]
+                        [type bridge_slave hairpin on|off]
     link del [dev] NAME
     addr add ADDRESS/LENGTH dev NAME [nodad]
     route add PREFIX|default [via GATEWAY] dev NAME [onlink]
@@ -15,6 +15,7 @@ pod, and `compile_batch` returns None for text with any other line, which then g
 Sources: rtnetlink(7), netlink(7), ip-link(8), ip-address(8), ip-route(8); linux/if_link.h, linux/rtnetlink.h.
 """
 
+import fcntl
 import os
 import shlex
 import socket
@@ -26,7 +27,8 @@ from ipaddress import ip_interface, ip_network
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 NLMSG_ERROR = 2
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID, IFLA_AF_SPEC = 1, 3, 4, 10, 18, 19, 26
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 4, 10, 18, 19
+IFLA_IFALIAS, IFLA_AF_SPEC = 20, 26
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BRPORT_MODE, IFLA_INET6_ADDR_GEN_MODE, VETH_INFO_PEER = 4, 8, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
@@ -119,7 +121,9 @@ class _Options:
 
 
 def _link_attributes(name: str, options: _Options) -> bytes:
-    attributes = _name(IFLA_IFNAME, name)
+    attributes = _name(IFLA_IFNAME, name) if name else b""
+    if "alias" in options.values:
+        attributes += attribute(IFLA_IFALIAS, options.values["alias"].encode())
     if "mtu" in options.values:
         attributes += _u32(IFLA_MTU, int(options.values["mtu"]))
     if "address" in options.values:
@@ -154,10 +158,9 @@ def _link_add(line: str, words: list[str]) -> Request:
 
 
 def _link_set(line: str, words: list[str]) -> Request:
-    if words[1:3] == ["type", "bridge_slave"]:
-        return _bridge_port_set(line, words)
-    options = _Options.read(words[1:], keys={"mtu", "master", "addrgenmode"}, flags={"up", "down"})
-    attributes = _u32(IFLA_MTU, int(options.values["mtu"])) if "mtu" in options.values else b""
+    kind_at = words.index("type") if "type" in words else len(words)
+    options = _Options.read(words[1:kind_at], keys={"mtu", "master", "alias", "addrgenmode"}, flags={"up", "down"})
+    attributes = _link_attributes("", options) + _bridge_port(words[kind_at:])
     if "addrgenmode" in options.values:
         if options.values["addrgenmode"] != "none":
             raise _Unsupported(line)
@@ -167,18 +170,23 @@ def _link_set(line: str, words: list[str]) -> Request:
     change = IFF_UP if options.flags else 0
 
     def build(index_of: Callable[[str], int]) -> bytes:
-        master = options.values.get("master")
-        return _ifinfo(index_of(words[0]), up, change) + attributes + (_u32(IFLA_MASTER, index_of(master)) if master else b"")
+        message = _ifinfo(index_of(words[0]), up, change) + attributes
+        if "master" in options.values:
+            message += _u32(IFLA_MASTER, index_of(options.values["master"]))
+        return message
 
     return Request(line, RTM_NEWLINK, 0, build)
 
 
-def _bridge_port_set(line: str, words: list[str]) -> Request:
-    if len(words) != 5 or words[3] != "hairpin" or words[4] not in ("on", "off"):
-        raise _Unsupported(line)
-    mode = attribute(IFLA_BRPORT_MODE, struct.pack("=B", words[4] == "on"))
+def _bridge_port(words: list[str]) -> bytes:
+    """The attributes of `type bridge_slave hairpin on|off`; none for no words."""
+    if not words:
+        return b""
+    if words[:3] != ["type", "bridge_slave", "hairpin"] or words[3:] not in (["on"], ["off"]):
+        raise _Unsupported(" ".join(words))
+    mode = attribute(IFLA_BRPORT_MODE, struct.pack("=B", words[3] == "on"))
     info = _name(IFLA_INFO_SLAVE_KIND, "bridge") + attribute(IFLA_INFO_SLAVE_DATA, mode)
-    return Request(line, RTM_NEWLINK, 0, lambda index_of: _ifinfo(index_of(words[0]), 0, 0) + attribute(IFLA_LINKINFO, info))
+    return attribute(IFLA_LINKINFO, info)
 
 
 def _link_del(line: str, words: list[str]) -> Request:
@@ -276,8 +284,6 @@ class Rtnetlink:
 
 def interface_index(names: socket.socket, device: str) -> int:
     """The number of a device in the namespace that the socket `names` belongs to. Raises NetlinkError."""
-    import fcntl
-
     try:
         answer = fcntl.ioctl(names, 0x8933, struct.pack("16s24x", device.encode()))  # SIOCGIFINDEX
     except OSError as error:

@@ -132,6 +132,7 @@ def run_container(container: dict[str, Any], failed: int) -> NoReturn:
         rootfs.enter_container_root(
             rootfs.ContainerRoot(
                 upper=root["upper"],
+                image=root["image"],
                 files={path: (text, mode) for path, text, mode in root["files"]},
                 mounts=tuple((source, path, read_only) for source, path, read_only in root["mounts"]),
             )

@@ -53,12 +53,14 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 class ContainerRoot:
     """What a container's file tree is made of.
 
-    upper: an existing empty directory for the container's changes and its mount point (on the sandbox's tmpfs).
+    upper: a directory for the container's changes and its mount point (on the sandbox's tmpfs).
+    image: the directory with the files that its image adds to the skeleton; "" for none.
     files: path in the container -> (text, mode); written before anything is mounted over them.
     mounts: (source, path in the container, read only); the path is created, as a file when the source is one.
     """
 
     upper: str
+    image: str = ""
     files: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     mounts: tuple[tuple[str, str, bool], ...] = ()
 
@@ -181,10 +183,8 @@ def enter_container_root(container: ContainerRoot) -> None:
     Raises OSError naming the mount that failed, ValueError for a mount path that leaves the root.
     """
     upper, root = container.upper, f"{container.upper}/root"
-    layers = {"changes": f"{upper}/changes", "work": f"{upper}/work"}
-    for path in (root, *layers.values()):
-        os.makedirs(path, exist_ok=True)
-    _overlay(IMAGE, layers["changes"], layers["work"], root)
+    os.makedirs(root, exist_ok=True)
+    _overlay(f"{container.image}:{IMAGE}" if container.image else IMAGE, upper, "root", root)
     _mount_usr(container, root)
     for path, (text, mode) in container.files.items():
         target = Path(inside(root, path))
@@ -201,19 +201,21 @@ def enter_container_root(container: ContainerRoot) -> None:
 
 
 def _mount_usr(container: ContainerRoot, root: str) -> None:
-    """Show /usr: as it is, or below an overlay when a file or a volume of the container goes there."""
+    """Show /usr: as it is, or below an overlay when the image, a file or a volume of the container goes there."""
+    image_usr = f"{container.image}/usr"
+    adds = container.image != "" and os.path.isdir(image_usr)
     paths: Iterable[str] = (*container.files, *(path for _, path, _ in container.mounts))
-    if not any(os.path.normpath(path).startswith("/usr/") for path in paths):
+    if adds or any(os.path.normpath(path).startswith("/usr/") for path in paths):
+        _overlay(f"{image_usr}:/usr" if adds else "/usr", container.upper, "usr", f"{root}/usr")
+    else:
         syscalls.bind("/usr", f"{root}/usr")
-        return
-    changes, work = f"{container.upper}/usr-changes", f"{container.upper}/usr-work"
+
+
+def _overlay(lower: str, upper: str, name: str, target: str) -> None:
+    changes, work = f"{upper}/{name}-changes", f"{upper}/{name}-work"
     for path in (changes, work):
         os.makedirs(path, exist_ok=True)
-    _overlay("/usr", changes, work, f"{root}/usr")
-
-
-def _overlay(lower: str, upper: str, work: str, target: str) -> None:
-    syscalls.mount("overlay", target, "overlay", data=f"lowerdir={lower},upperdir={upper},workdir={work}")
+    syscalls.mount("overlay", target, "overlay", data=f"lowerdir={lower},upperdir={changes},workdir={work}")
 
 
 def _bind_volume(root: str, source: str, path: str, read_only: bool) -> None:

@@ -1,31 +1,19 @@
-"""The pod runtime: one small warm process that forks every pod of the lab into fresh namespaces.
+"""The supervisor's end of the pod runtime: starts the forker, asks it for pods, starts it again when it dies.
 
-    supervisor ── {"hostname": …} + channel ──> runtime ──clone──> pod_init (topo.pod_init), which keeps the channel
+    supervisor ── {"hostname": …} + channel ──> topo.forker ──clone──> topo.pod_init, which keeps the channel
         ^────────────── {"pid": …} ────────────────┘
 
-It loads every stand-in once, then forks: a pod costs a fork and the kernel's namespaces, not the start of an
-interpreter. Memory is shared until written; the garbage collector, which would write everywhere, is off.
-
-Killing the runtime hurts no pod: pods answer to the kubelet by their own channels, and the supervisor starts another
-runtime. Sources: clone(2), pid_namespaces(7); the "zygote" process of Android is the same idea.
+Killing the forker hurts no pod: pods answer to the kubelet by their own channels. Whoever was waiting asks again.
 """
 
 import asyncio
-import contextlib
-import gc
-import importlib
-import os
-import signal
 import socket
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
-from topo import pod_init, syscalls, wire
-
-POD_NAMESPACES = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
+from topo import wire
 
 
 class RuntimeUnavailable(Exception):
@@ -33,23 +21,23 @@ class RuntimeUnavailable(Exception):
 
 
 class Runtime:
-    """The supervisor's end: starts the runtime process, starts it again when it dies, asks it for pods."""
+    """See the head of this file."""
 
-    def __init__(self, preload: Sequence[str], on_restart: Callable[[str], None] = lambda _: None) -> None:
-        """`preload`: modules that stand-ins live in. `on_restart` is told why, after each restart."""
-        self._preload = tuple(preload)
+    def __init__(self, preload: str = "", on_restart: Callable[[str], None] = lambda _: None) -> None:
+        """`preload`: a "module:function" that loads what stand-ins need. `on_restart` is told why, after each restart."""
+        self._preload = preload
         self._on_restart = on_restart
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._start()
 
     @property
     def pid(self) -> int:
-        """The runtime process's id."""
+        """The forker's process id."""
         return self._process.pid
 
     def _start(self) -> None:
         self._channel, theirs = wire.pair()
-        argv = [sys.executable, "-m", "topo.runtime", str(theirs.fileno()), *self._preload]
+        argv = [sys.executable, "-m", "topo.forker", str(theirs.fileno()), self._preload]
         self._process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._channel.setblocking(False)
@@ -107,51 +95,3 @@ class Runtime:
             if not answer.done():
                 answer.set_exception(RuntimeUnavailable("pod runtime: it ended; a new one is there"))
         self._on_restart(f"pod runtime ended with status {status}; started again as process {self.pid}")
-
-
-def serve(channel: socket.socket) -> NoReturn:
-    """The runtime process: answer every request, in order, until the supervisor is gone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # pods are reaped by the kernel; their channels tell their end
-    while (received := wire.receive(channel)) is not None:
-        message, descriptors = received
-        try:
-            answer = {"pid": _fork_pod(channel, message["hostname"], descriptors)}
-        except OSError as error:
-            answer = {"errno": error.errno, "error": str(error.strerror)}
-        for descriptor in descriptors:
-            os.close(descriptor)
-        wire.send(channel, answer)
-    os._exit(0)
-
-
-def _fork_pod(channel: socket.socket, hostname: str, descriptors: list[int]) -> int:
-    joins = len(descriptors) > 1
-    pid = syscalls.clone(POD_NAMESPACES & ~(syscalls.CLONE_NEWNET if joins else 0))
-    if pid:
-        return pid
-    try:
-        channel.close()
-        if joins:
-            syscalls.setns(descriptors[1], syscalls.CLONE_NEWNET)
-        syscalls.sethostname(hostname)
-        syscalls.set_process_name("pause")
-        pod_init.PodInit(socket.socket(fileno=descriptors[0])).run()
-    finally:
-        os._exit(1)
-
-
-def main(argv: Sequence[str]) -> None:
-    """`python -m topo.runtime CHANNEL MODULE…`"""
-    for module in argv[1:]:
-        # A stand-in that does not load fails when it is started, with its own message.
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    syscalls.set_process_name("pod-runtime")
-    serve(socket.socket(fileno=int(argv[0])))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""The node's hand: `netfns.kernel.Kernel` on a machine, or on a pod, of `topo`.
+
+Network functions know the protocol and topo knows machines; this is where the two meet, and a status other than zero
+becomes a CommandError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netfns.kernel import CommandError
+from topo.enter import Completed, Links, Namespaces
+from topo.netlink import compile_batch
+
+
+class NodeKernel:
+    """See `netfns.kernel.Kernel`, which this implements. Every call blocks."""
+
+    def __init__(self, name: str, namespaces: Namespaces) -> None:
+        self.name = name
+        self._namespaces = namespaces
+        self._links = Links(namespaces)
+
+    def close(self) -> None:
+        """Close the netlink socket."""
+        self._links.close()
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> str:
+        """Run a command; returns its standard output."""
+        return _checked(self._namespaces.run(argv, stdin)).stdout
+
+    def ip(self, batch: str) -> None:
+        """`ip -batch -`, in process when every line is one that topo.netlink knows."""
+        _checked(self._links.batch(batch, compile_batch(batch)))
+
+    def bridge(self, batch: str) -> None:
+        """`bridge -batch -`."""
+        self.run(["bridge", "-batch", "-"], batch)
+
+    def nft(self, ruleset: str) -> None:
+        """`nft -f -`."""
+        self.run(["nft", "-f", "-"], ruleset)
+
+    def sysctl(self, key: str, value: str) -> None:
+        """Write the file of /proc/sys, which shows the network namespace of whoever reads it."""
+        path = "/proc/sys/" + key.replace(".", "/")
+
+        def write() -> None:
+            with open(path, "w") as setting:
+                setting.write(value)
+
+        try:
+            self._namespaces.call(write)
+        except OSError as error:
+            raise CommandError(["sysctl", f"{key}={value}"], 1, f"{path}: {error.strerror}") from None
+
+
+def _checked(result: Completed) -> Completed:
+    if result.status:
+        raise CommandError(result.argv, result.status, result.stderr)
+    return result

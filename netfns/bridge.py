@@ -1,0 +1,156 @@
+"""The bridge of a node, and the veth pair that plugs a pod into it.
+
+    pod web-1            pod web-2                         pod's own namespace
+    eth0 10.244.1.2/24   eth0 10.244.1.3/24   ─────────────────────────────────
+     │                    │
+    veth3fd1a2b4         veth90c1e7aa                      node's namespace
+     └───────┬────────────┘
+           cni0 10.244.1.1/24, the pods' gateway ──> routing ──> eth0, vxlan0
+
+A frame between two pods of one node crosses the bridge and nothing else; every other packet goes to the gateway, which
+is the node itself, and is routed there. `hairpin` lets a frame leave by the port that it came from: a pod may be chosen
+as the endpoint of a service that it asks itself.
+
+Invariants: a pod has exactly one port; both ends of a pair are made at once, and the kernel removes both when the pod's
+namespace ends; a port's alias names its pod, so that `ip link` reads like the manifests.
+
+Sources: veth(4), ip-link(8), bridge(8); CNI plugins `bridge` and `ptp`; br_netfilter in the kernel's
+Documentation/networking/bridge.rst (packets that only cross the bridge must still meet the service NAT).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import ip_address, ip_interface, ip_network
+
+from netfns.kernel import Kernel
+
+DEVICE = "cni0"
+MTU = 1450
+POD_DEVICE = "eth0"
+SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+}
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A node's bridge. `pod_cidrs`: the node's ranges, such as 10.244.1.0/24; the first address of each is the gateway."""
+
+    pod_cidrs: tuple[str, ...]
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The bridge's own addresses with their prefix length, such as 10.244.1.1/24."""
+        networks = [ip_network(cidr) for cidr in self.pod_cidrs]
+        return tuple(f"{network[1]}/{network.prefixlen}" for network in networks)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A pod's place on the bridge.
+
+    pod: its `namespace/name`. uid: its uid, from which the port's name is made. pid: a process in the pod's network
+    namespace, as the node's namespace numbers it. addresses: the pod's, one of each of the bridge's ranges.
+    """
+
+    pod: str
+    uid: str
+    pid: int
+    addresses: tuple[str, ...]
+
+    @property
+    def port(self) -> str:
+        """The device on the node's side; a device name holds 15 characters at most."""
+        return "veth" + sha256(self.uid.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What `render` writes: one `ip -batch` text for the node's namespace, one for the pod's."""
+
+    node: str
+    pod: str
+
+
+def render_bridge(bridge: Bridge) -> str:
+    """Write the `ip -batch` text that makes the bridge on a node that has none."""
+    addresses = [f"addr add {gateway} dev {DEVICE} nodad" for gateway in bridge.gateways]
+    return _lines(f"link add {DEVICE} mtu {MTU} type bridge", *addresses, f"link set {DEVICE} up")
+
+
+def render(bridge: Bridge, attachment: Attachment) -> Wiring:
+    """Write the texts that plug a pod in.
+
+    On the node: the pair, its near end up and a port of the bridge, its far end in the pod's namespace as `eth0`; then
+    hairpin and alias. In the pod: loopback up, `eth0` up without link-local address, each address with its range's
+    prefix length, and the gateway as default route of each family.
+    """
+    port = attachment.port
+    node = _lines(
+        f"link add {port} mtu {MTU} master {DEVICE} up type veth peer name {POD_DEVICE} mtu {MTU} netns {attachment.pid}",
+        f"link set {port} alias {attachment.pod} type bridge_slave hairpin on",
+    )
+    pod = [
+        "link set lo up",
+        f"link set {POD_DEVICE} addrgenmode none",
+        f"link set {POD_DEVICE} up",
+    ]
+    for address, gateway in zip(attachment.addresses, bridge.gateways, strict=True):
+        via = ip_interface(gateway)
+        pod.append(f"addr add {address}/{via.network.prefixlen} dev {POD_DEVICE} nodad")
+        pod.append(f"route add default via {via.ip} dev {POD_DEVICE}")
+    return Wiring(node, _lines(*pod))
+
+
+def evaluate(bridge: Bridge, ports: Sequence[Attachment], destination: str) -> str:
+    """Where a frame for `destination` goes once it is on the bridge: a port's device, or the bridge's own device when the
+    node is to route it. An address of the node's range that no pod has goes nowhere: "".
+    """
+    for attachment in ports:
+        if destination in attachment.addresses:
+            return attachment.port
+    own = {str(ip_interface(gateway).ip) for gateway in bridge.gateways}
+    on_link = any(ip_address(destination) in ip_network(cidr) for cidr in bridge.pod_cidrs)
+    return "" if on_link and destination not in own else DEVICE
+
+
+def apply_bridge(node: Kernel, bridge: Bridge) -> None:
+    """Make the node's bridge, unless it is there with the same addresses. Raises CommandError."""
+    for key, value in SYSCTLS.items():
+        node.sysctl(key, value)
+    links = json.loads(node.run(["ip", "-json", "address", "show"]))
+    held = {
+        f"{address['local']}/{address['prefixlen']}"
+        for link in links
+        if link.get("ifname") == DEVICE
+        for address in link["addr_info"]
+        if address["scope"] == "global"
+    }
+    if held == set(bridge.gateways):
+        return
+    if any(link.get("ifname") == DEVICE for link in links):
+        node.ip(f"link del {DEVICE}\n")
+    node.ip(render_bridge(bridge))
+
+
+def apply(node: Kernel, pod: Kernel, wiring: Wiring) -> None:
+    """Plug a pod in. Raises CommandError; what was made on the node ends with the pod's namespace."""
+    node.ip(wiring.node)
+    pod.ip(wiring.pod)
+
+
+def observe(node: Kernel) -> dict[str, str]:
+    """The bridge's ports as the kernel has them: device -> `namespace/name` of its pod."""
+    links = json.loads(node.run(["ip", "-json", "link", "show", "master", DEVICE]))
+    return {link["ifname"]: link.get("ifalias", "") for link in links if link}
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(lines) + "\n"
