@@ -13,7 +13,7 @@ import sys
 
 def run(argv: list[str]) -> int:
     """Run the stand-in named argv[0] with the rest. Exit status 2 when there is none of that name."""
-    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - importing pathlib would double the start-up time
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from agents.images.standins import STANDINS, load
 
     if not argv or argv[0] not in STANDINS:

@@ -23,7 +23,7 @@ _MODULES = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the sub-command argv[1]; without one, `pause`, which is the image's own command."""
+    """Run the sub-command argv[1]; without one, print the list of them."""
     name = argv[1] if len(argv) > 1 else "help"
     command = _COMMANDS.get(name)
     if command is None and name in _MODULES:
@@ -42,8 +42,7 @@ def pause(_argv: Sequence[str]) -> int:
     """Wait; SIGTERM ends it with status 2, SIGINT with 1, as the real one does."""
     from agents.images.pause import wait_for_end
 
-    write("Paused\n")
-    wait_for_end({SIGTERM: 2, SIGINT: 1})
+    wait_for_end({SIGTERM: 2, SIGINT: 1}, "Paused\n")
     return 0
 
 

@@ -117,10 +117,10 @@ class HTTPServer:
         self.loop.remove(self._listener.fileno())
         self._listener.close()
         self._when_drained = when_done
-        for connection in [c for c in self._connections.values() if c.idle]:
-            connection.close()
         if not self._connections:
             when_done()
+        for connection in [c for c in self._connections.values() if c.idle]:
+            connection.close()
 
     def respond(self, request: Request) -> Response:
         """The handler's response, whatever happens in it."""
@@ -306,6 +306,9 @@ class Connection:
         else:
             self._wait_for(READ)
             self.idle = not self.received
+            if self.idle and self._server.draining:
+                self.close()
+                return
             if self.received:  # a pipelined request: after the others have had their turn
                 self._server.loop.call_later(0, self._serve_next)
             else:

@@ -19,8 +19,8 @@ from agents.images.flags import FlagError, Flags, Value, duration
 from agents.images.http_client import DialError, get
 from agents.images.http_message import Request, Response, text_response
 from agents.images.http_server import HTTPServer
-from agents.images.process import SIGTERM, call_on, end_on, hostname, log, reap_children
-from agents.images.serve import ENDS_AS_GO, answer_datagrams
+from agents.images.process import SIGTERM, end_on, hostname, log, reap_children
+from agents.images.serve import ENDS_AS_GO, answer_datagrams, on_signal
 from agents.images.sockets import join, listen_tcp, listen_udp, reason
 
 FLAGS: dict[str, Value] = {
@@ -86,7 +86,7 @@ def end_after(loop: Loop, seconds: int) -> None:
         log(f"Sleeping {seconds} seconds before terminating...")
         loop.call_later(seconds, lambda: os._exit(0))
 
-    call_on(SIGTERM, delay)
+    on_signal(loop, SIGTERM, delay)
 
 
 def warm_up() -> None:

@@ -23,8 +23,8 @@ from agents.images import static_files
 from agents.images.eventloop import Loop
 from agents.images.http_message import REASONS, Request, Response
 from agents.images.http_server import HTTPServer
-from agents.images.process import SIGQUIT, STDERR, call_on, write
-from agents.images.serve import ENDS_WITH_ZERO, run_until
+from agents.images.process import SIGQUIT, STDERR, write
+from agents.images.serve import ENDS_WITH_ZERO, on_signal, run_until
 from agents.images.sockets import join, listen_tcp
 
 VERSION = "nginx/1.27.5"
@@ -50,41 +50,47 @@ class Site:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGTERM (at once) or SIGQUIT (after the last request). Exit status 1 when a port is
-    taken.
+    """Serve until SIGTERM (at once) or SIGQUIT (after the last request). Exit status 1 when a port is taken.
+
+    `-c FILE` reads that file instead of conf.d; `-t` and `-v` say what nginx says and end.
     """
     if "-v" in argv or "-V" in argv:
         write(f"nginx version: {VERSION}\n", STDERR)
         return 0
-    site = configured(sorted(Path(CONFIGURATION).glob("*.conf")))
+    given = [Path(argv[index + 1]) for index, word in enumerate(argv[:-1]) if word == "-c"]
+    site = configured(given or sorted(Path(CONFIGURATION).glob("*.conf")))
     if "-t" in argv:
         write("nginx: configuration file /etc/nginx/nginx.conf test is successful\n", STDERR)
         return 0
     loop = Loop()
-    servers = []
-    for port in site.ports:
-        try:
-            listener = listen_tcp(port)
-        except OSError as error:
-            told = f"({error.errno}: {os.strerror(error.errno or errno.EINVAL)})"
-            note("emerg", f"bind() to 0.0.0.0:{port} failed {told}")
-            write(f"nginx: [emerg] bind() to 0.0.0.0:{port} failed {told}\n", STDERR)
-            return 1
-        servers.append(
-            HTTPServer(
-                loop,
-                listener,
-                lambda request: answer(site, request),
-                server=VERSION,
-                on_answer=log_access,
-                error_page=error_page,
-            )
-        )
+    try:
+        servers = [listen(loop, site, port) for port in site.ports]
+    except OSError:
+        return 1
     for name in sorted(site.ignored):
         note("warn", f'this stand-in does not follow the directive "{name}"')
     note("notice", f"{VERSION}: start worker processes")
-    call_on(SIGQUIT, lambda: drain(servers))
+    on_signal(loop, SIGQUIT, lambda: drain(servers))
     return run_until(loop, ENDS_WITH_ZERO)
+
+
+def listen(loop: Loop, site: Site, port: int) -> HTTPServer:
+    """Serve the site on one port. A port that is taken is told as nginx tells it and raised as OSError."""
+    try:
+        listener = listen_tcp(port)
+    except OSError as error:
+        told = f"bind() to 0.0.0.0:{port} failed ({error.errno}: {os.strerror(error.errno or errno.EINVAL)})"
+        note("emerg", told)
+        write(f"nginx: [emerg] {told}\n", STDERR)
+        raise
+    return HTTPServer(
+        loop,
+        listener,
+        lambda request: answer(site, request),
+        server=VERSION,
+        on_answer=log_access,
+        error_page=error_page,
+    )
 
 
 def configured(paths: Sequence[Path]) -> Site:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 
-from agents.images.process import SIGINT, SIGTERM, end_on, reap_children
+from agents.images.process import SIGINT, SIGTERM, end_on, reap_children, write
 
 
 def main(_argv: Sequence[str]) -> int:
@@ -17,9 +17,10 @@ def main(_argv: Sequence[str]) -> int:
     return 0
 
 
-def wait_for_end(statuses: Mapping[int, int]) -> None:
-    """Do nothing but reap children until one of the signals comes; end with its status."""
+def wait_for_end(statuses: Mapping[int, int], words: str = "") -> None:
+    """Say `words`, then only reap children until one of the signals comes; end with its status."""
     end_on(statuses)
     reap_children()
+    write(words)
     while True:
         signal.pause()

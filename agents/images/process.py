@@ -55,7 +55,7 @@ def end_on(signals: Mapping[int, int]) -> None:
 
 
 def call_on(number: int, handler: Callable[[], None]) -> None:
-    """Call `handler` when the signal comes."""
+    """Call `handler` when the signal comes, between any two steps of the program: it may do little."""
     _signal.signal(number, lambda _number, _frame: handler())
 
 

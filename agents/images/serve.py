@@ -6,13 +6,14 @@ that answers.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping
 
 from agents.images.eventloop import READ, Loop
 from agents.images.http_message import Request, Response
 from agents.images.http_server import Handler, HTTPServer
-from agents.images.process import SIGINT, SIGTERM, end_on, log, reap_children
+from agents.images.process import SIGINT, SIGTERM, call_on, end_on, log, reap_children
 from agents.images.sockets import address_of, join, listen_tcp, reason
 
 ENDS_WITH_ZERO: Mapping[int, int] = {SIGTERM: 0, SIGINT: 0}
@@ -27,6 +28,18 @@ def run_until(loop: Loop, statuses: Mapping[int, int]) -> int:
     end_on(statuses)
     loop.run()
     return 0
+
+
+def on_signal(loop: Loop, number: int, callback: Callable[[], None]) -> None:
+    """Call `callback` from the loop when the signal comes: never in the middle of another callback."""
+    wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def called(_events: int) -> None:
+        os.eventfd_read(wake)
+        callback()
+
+    loop.add(wake, READ, called)
+    call_on(number, lambda: os.eventfd_write(wake, 1))
 
 
 def run_http(

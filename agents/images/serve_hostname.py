@@ -12,8 +12,8 @@ from agents.images.eventloop import READ, Loop
 from agents.images.flags import Flags, Value
 from agents.images.http_message import Request, Response, text_response
 from agents.images.http_server import HTTPServer
-from agents.images.process import SIGTERM, call_on, hostname, log, reap_children
-from agents.images.serve import answer_datagrams
+from agents.images.process import SIGTERM, hostname, log, reap_children
+from agents.images.serve import answer_datagrams, on_signal
 from agents.images.sockets import address_of, join, listen_tcp, listen_udp, reason
 
 FLAGS: dict[str, Value] = {"tcp": False, "udp": False, "http": True, "close": False, "port": 9376}
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     log(f"Serving on port {port}.")
     reap_children()
-    call_on(SIGTERM, lambda: end_later(loop))
+    on_signal(loop, SIGTERM, lambda: end_later(loop))
     loop.run()
     return 0
 

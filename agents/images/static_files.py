@@ -54,11 +54,11 @@ def serve(root: str, request: Request, index: str = "index.html", default_type: 
     if request.method not in ("GET", "HEAD"):
         raise Problem(405)
     path = below(root, request.path)
-    if os.path.isdir(path):  # noqa: PTH112 - plain os.path: one call for each request, no objects
+    if os.path.isdir(path):
         if not request.path.endswith("/"):
             raise Problem(301, location=request.path + "/")
         directory, path = path, posixpath.join(path, index)
-        if not os.path.exists(path):  # noqa: PTH110 - as above
+        if not os.path.exists(path):
             raise Problem(403, f'directory index of "{directory}/" is forbidden')
     content, modified = _read(path)
     suffix = path.rpartition("/")[2].rpartition(".")[2].lower()
