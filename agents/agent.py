@@ -30,11 +30,13 @@ class Agent(ABC):
 
     component: str
 
-    def __init__(self, api: API, node: str, kinds: Sequence[str]) -> None:
+    def __init__(self, api: API, node: str, kinds: Sequence[str], min_interval: float = 0.0) -> None:
         self.api = api
         self.node = node
         self.informers = {kind: Informer(api, kind) for kind in kinds}
-        self._reconciler = Reconciler(self.component, self._step, on_error=self._failed)
+        self._reconciler = Reconciler(
+            self.component, self._step, on_error=self._failed, min_interval=min_interval
+        )
 
     @abstractmethod
     async def reconcile(self) -> None:
@@ -47,10 +49,6 @@ class Agent(ABC):
     def changed(self, *_: Obj | None) -> None:
         """Something is different: reconcile soon. Fits as an informer's handler."""
         self._reconciler.enqueue(EVERYTHING)
-
-    async def settled(self) -> None:
-        """Return when nothing is left to do for now."""
-        await self._reconciler.settled()
 
     async def run(self) -> None:
         """Work until cancelled."""

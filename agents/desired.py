@@ -12,9 +12,11 @@ Sources: Kubernetes API reference, Service, EndpointSlice, Node and Pod.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from netfns.balancer import Frontend, Server
+from netfns.dns import NamedEndpoint, NamedPod, NamedPort, NamedService
 from netfns.masquerade import Masquerade
 from netfns.overlay import Overlay, Vtep
 from netfns.service import Endpoint, Service, ServicePort
@@ -121,3 +123,105 @@ def _port_numbers(port: Obj, endpoint_slice: Obj) -> list[int]:
         for row in endpoint_slice.get("ports") or ()
         if (row.get("name", ""), row.get("protocol", "TCP")) == wanted and row.get("port")
     ]
+
+
+# ---------------------------------------------------------------- load balancer
+
+EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+
+def is_balanced(service: Obj) -> bool:
+    """Whether a Service asks for an address outside the cluster, and of us (not of a loadBalancerClass)."""
+    spec = service["spec"]
+    return spec.get("type") == "LoadBalancer" and not spec.get("loadBalancerClass")
+
+
+def ingress_address(service: Obj) -> str:
+    """The address that the Service's status names, "" when it names none."""
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
+    return str(ingress[0].get("ip", ""))
+
+
+def assign(services: Iterable[Obj], pool: Sequence[str]) -> dict[tuple[str, str], str]:
+    """An address of the pool for each Service: its own if its status has one, or the first that is free.
+
+    A Service for which none is left is left out. New ones get theirs in order of their creation.
+    """
+    given: dict[tuple[str, str], str] = {}
+    new: list[Obj] = []
+    for obj in services:
+        held = ingress_address(obj)
+        if held in pool and held not in given.values():
+            given[_key(obj)] = held
+        else:
+            new.append(obj)
+    new.sort(key=lambda obj: (obj["metadata"].get("creationTimestamp", ""), _key(obj)))
+    taken = set(given.values())
+    free = (address for address in pool if address not in taken)
+    return given | {_key(obj): address for obj, address in zip(new, free, strict=False)}
+
+
+def frontends(
+    services: Iterable[Obj], given: Mapping[tuple[str, str], str], nodes: Iterable[Obj]
+) -> list[Frontend]:
+    """The balancer's frontends: each TCP port of each Service at its address, behind it the nodes' node
+    ports.
+    """
+    targets = [
+        (node["metadata"]["name"], node_addresses(node)[0])
+        for node in nodes
+        if node_addresses(node) and EXCLUDED not in (node["metadata"].get("labels") or {})
+    ]
+    found = []
+    for obj in services:
+        namespace, name = _key(obj)
+        for port in obj["spec"].get("ports") or ():
+            if (namespace, name) in given and port.get("protocol", "TCP") == "TCP" and port.get("nodePort"):
+                servers = tuple(Server(node, address, port["nodePort"]) for node, address in targets)
+                owner = f"{namespace}/{name}:{port.get('name') or port['port']}"
+                found.append(Frontend(owner, given[namespace, name], port["port"], servers))
+    return found
+
+
+def _key(obj: Obj) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+# ---------------------------------------------------------------- names
+
+
+def named_service(service: Obj, slices: Iterable[Obj]) -> NamedService:
+    """The names of one Service; a headless one has those of its ready endpoints."""
+    namespace, name = _key(service)
+    spec = service["spec"]
+    if spec.get("type") == "ExternalName":
+        return NamedService(namespace, name, external_name=spec["externalName"])
+    cluster_ips = cluster_addresses(service)
+    ports = tuple(
+        NamedPort(port.get("name", ""), port.get("protocol", "TCP"), port["port"])
+        for port in spec.get("ports") or ()
+    )
+    found = () if cluster_ips else tuple(sorted(_named_endpoints(slices)))
+    return NamedService(namespace, name, cluster_ips, ports, found)
+
+
+def _named_endpoints(slices: Iterable[Obj]) -> Iterator[NamedEndpoint]:
+    for endpoint_slice in slices:
+        ports = tuple(
+            NamedPort(port.get("name", ""), port.get("protocol", "TCP"), port["port"])
+            for port in endpoint_slice.get("ports") or ()
+            if port.get("port")
+        )
+        for endpoint in endpoint_slice.get("endpoints") or ():
+            if is_ready(endpoint):
+                yield NamedEndpoint(tuple(endpoint["addresses"]), endpoint.get("hostname", ""), ports)
+
+
+def named_pod(pod: Obj) -> NamedPod | None:
+    """The names of one pod; None while it has no address, and when it has ended."""
+    namespace, name = _key(pod)
+    status = pod.get("status") or {}
+    addresses = tuple(row["ip"] for row in status.get("podIPs") or ())
+    if not addresses or status.get("phase") in ("Succeeded", "Failed"):
+        return None
+    return NamedPod(namespace, name, addresses)

@@ -37,7 +37,7 @@ TTL = 5  # seconds, as CoreDNS's plugin kubernetes
 MOST_ALIASES = 8  # CNAMEs followed in one answer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class NamedPort:
     """A named port of a Service (as `http`, TCP, 80); one without a name has no SRV record."""
 
@@ -46,7 +46,7 @@ class NamedPort:
     port: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class NamedEndpoint:
     """One ready endpoint of a headless Service. `hostname` is the pod's own, "" when it has none."""
 
