@@ -123,7 +123,7 @@ class Server:
             asked = dns.message.from_wire(query)
         except dns.exception.DNSException:
             return query[:2] + bytes([0x80 | query[2] & 0x79, dns.rcode.FORMERR]) + bytes(8)
-        reply = dns.message.make_response(asked, recursion_available=bool(self._upstreams))
+        reply = _reply_to(asked, bool(self._upstreams))
         code = _refusal(asked)
         if code is None:
             (question,) = asked.question
@@ -149,7 +149,7 @@ class Server:
         (question,) = asked.question
         kind = dns.rdatatype.to_text(question.rdtype)
         answer = evaluate(self.answers.zones, question.name.to_text(), kind)
-        reply = dns.message.make_response(asked, recursion_available=True)
+        reply = _reply_to(asked, recursion=True)
         target = dns.name.from_text(answer.alias) if answer else question.name
         found = await self._ask_upstream(dns.message.make_query(target, question.rdtype))
         if found is None:
@@ -268,6 +268,10 @@ def _refusal(asked: dns.message.Message) -> dns.rcode.Rcode | None:
     )
 
 
+def _reply_to(asked: dns.message.Message, recursion: bool) -> dns.message.Message:
+    return dns.message.make_response(asked, recursion_available=recursion, our_payload=EDNS_UDP)
+
+
 def fill(reply: dns.message.Message, answer: Answer) -> None:
     """Put an answer from the zones into a reply."""
     reply.flags |= dns.flags.AA
@@ -288,8 +292,6 @@ def _rrsets(records: Sequence[Record]) -> list[dns.rrset.RRset]:
 
 def to_wire(reply: dns.message.Message, asked: dns.message.Message, tcp: bool) -> bytes:
     """The reply in wire form, cut (with TC set) where it is longer than the client takes."""
-    if asked.edns >= 0:
-        reply.use_edns(0, payload=EDNS_UDP)
     udp = min(max(asked.payload, PLAIN_UDP), EDNS_UDP) if asked.edns >= 0 else PLAIN_UDP
     return reply.to_wire(max_size=65535 if tcp else udp, prefer_truncation=True)
 

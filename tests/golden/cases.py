@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from netfns import masquerade, overlay, service
+from netfns import balancer, dns, masquerade, overlay, service
+from netfns.balancer import Balancer, Frontend, Server
+from netfns.dns import ClusterNames, NamedEndpoint, NamedPod, NamedPort, NamedService
 from netfns.masquerade import Masquerade
 from netfns.overlay import Overlay, Vtep
 from netfns.service import Endpoint, Service, ServicePort, ServiceProxy
@@ -60,10 +62,45 @@ MASQUERADE = Masquerade(
     ("10.244.0.0/16", "fd00:244::/56"), ("192.168.50.10", "192.168.50.21", "fd00:50::10", "fd00:50::21")
 )
 
+NODE_PORTS = (Server("worker1", "192.168.50.21", 30080), Server("worker2", "192.168.50.22", 30080))
+BALANCER = Balancer(
+    "/run/haproxy.sock",
+    (
+        Frontend("kube-apiserver", "192.168.50.9", 6443, (Server("control-plane", "192.168.50.10", 6443),)),
+        Frontend("default/web:http", "192.168.50.200", 80, NODE_PORTS),
+        Frontend("default/web:http", "fd00:50::200", 80, (Server("worker1", "fd00:50::21", 30080),)),
+    ),
+)
+POSTGRES = (NamedPort("postgres", "TCP", 5432),)
+NAMES = ClusterNames(
+    "cluster.local",
+    "10.96.0.10",
+    ("10.96.0.0/16", "fd00:96::/112", "10.244.0.0/16", "fd00:244::/56"),
+    (
+        NamedService("default", "web", ("10.96.0.20", "fd00:96::20"), (NamedPort("http", "TCP", 80),)),
+        NamedService("default", "plain", ("10.96.0.30",), (NamedPort("", "TCP", 80),)),
+        NamedService(
+            "default",
+            "db",
+            endpoints=(
+                NamedEndpoint(("10.244.1.5",), "db-0", POSTGRES),
+                NamedEndpoint(("10.244.2.5", "fd00:244:0:2::5"), "", POSTGRES),
+            ),
+        ),
+        NamedService("default", "nobody"),
+        NamedService("default", "old", external_name="www.outside.example"),
+        NamedService("default", "alias", external_name="web.default.svc.cluster.local"),
+        NamedService("default", "loop", external_name="loop.default.svc.cluster.local"),
+    ),
+    (NamedPod("default", "web-1", ("10.244.1.2", "fd00:244:0:1::2")),),
+)
+
 GOLDEN: dict[str, Callable[[], str]] = {
     "service.nft": lambda: service.render(PROXY),
     "service-change.nft": lambda: service.render_change(PROXY, CHANGED),
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,
+    "haproxy.cfg": lambda: balancer.render(BALANCER),
+    "cluster.zone": lambda: dns.render(NAMES),
     "masquerade.nft": lambda: masquerade.render(MASQUERADE),
 }
