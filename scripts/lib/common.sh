@@ -36,7 +36,7 @@ logged() {
 
 venv_name() {
     local locks
-    locks=$(cat "$CHECKOUT"/requirements/*.txt | sha256sum)
+    locks=$(grep -hv "^#" "$CHECKOUT"/requirements/*.txt | sha256sum)
     printf 'venv-%s-%s\n' "$(basename "$(readlink -f "$PYTHON")")" "${locks:0:12}"
 }
 

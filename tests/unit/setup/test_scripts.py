@@ -178,12 +178,12 @@ def test_the_environment_has_another_name_when_a_lock_changes(clone: Path) -> No
     assert first == library(clone, "venv_name").stdout
     assert first.startswith("venv-python3.")
     with (clone / "requirements/minipod.txt").open("a") as lock:
-        lock.write("# changed\n")
+        lock.write("another==1.0\n")
     assert library(clone, "venv_name").stdout != first
 
 
 def test_minipod_names_the_next_step_where_set_up_has_not_run(clone: Path) -> None:
-    (clone / "requirements/minipod.txt").write_text("# other locks, so no environment of anybody's\n")
+    (clone / "requirements/minipod.txt").write_text("another==1.0\n")
     done = subprocess.run([clone / "scripts/minipod", "ls"], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith(f"not made yet: call {clone}/scripts/setup\n")
