@@ -47,7 +47,7 @@ def main(_argv: Sequence[str]) -> int:
 def answer(request: Request) -> Response:
     """The file, or httpd's page for why there is none."""
     try:
-        return static_files.serve(ROOT, request)
+        return static_files.serve(ROOT, request, request.path)
     except static_files.Problem as problem:
         response = error_page(problem.status)
         if problem.location:

@@ -1,81 +1,70 @@
-"""nginx as the official image starts it: static files from /usr/share/nginx/html on port 80, nginx's log and
-error pages.
+"""nginx as the official image starts it: files, redirects and proxying, with nginx's log and error pages.
 
-    request -> static_files.serve(root) -> file | Problem -> nginx's error page
+    request -> nginx_config: server by port and Host, location by path
+            -> return | nginx_proxy.forward | static_files.serve -> response, or nginx's page for why there is
+            none
     stdout: access log, combined format      stderr: `[error]`, `[notice]` lines; both are the container's log
 
-`listen`, `root` and `index` are taken from /etc/nginx/conf.d/*.conf; any other directive there is named in
-the log and not followed. Sources: https://nginx.org/en/docs/http/ngx_http_log_module.html,
-https://nginx.org/en/docs/control.html (signals).
+Sources: https://nginx.org/en/docs/http/ngx_http_log_module.html, https://nginx.org/en/docs/control.html
+(signals), https://hub.docker.com/_/nginx (where the files are).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from agents.images import static_files
 from agents.images.eventloop import Loop
 from agents.images.http_message import REASONS, Request, Response
 from agents.images.http_server import HTTPServer
+from agents.images.nginx_config import Config, ConfigError, Location, read
+from agents.images.nginx_proxy import forward
 from agents.images.process import SIGQUIT, STDERR, write
 from agents.images.serve import ENDS_WITH_ZERO, on_signal, run_until
 from agents.images.sockets import join, listen_tcp
 
 VERSION = "nginx/1.27.5"
-CONFIGURATION = "/etc/nginx/conf.d"
-_DIRECTIVE = re.compile(r"([a-z_]+)\s+([^;{}]*)[;{]")
-_QUIET = {
-    "server",
-    "location",
-    "server_name",
-    "error_page",
-    "default_type",
-}  # their absence changes no answer here
-
-
-@dataclass
-class Site:
-    """What the configuration says: the ports, the folder, the index page, and what was not understood."""
-
-    ports: list[int] = field(default_factory=list)
-    root: str = "/usr/share/nginx/html"
-    index: str = "index.html"
-    ignored: set[str] = field(default_factory=set)
+FOLDER = Path("/etc/nginx")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGTERM (at once) or SIGQUIT (after the last request). Exit status 1 when a port is taken.
+    """Serve until SIGTERM (at once) or SIGQUIT (after the last request). Exit status 1 when a port is taken
+    or the configuration is wrong.
 
-    `-c FILE` reads that file instead of conf.d; `-t` and `-v` say what nginx says and end.
+    Reads `-c FILE`, else /etc/nginx/nginx.conf and conf.d/*.conf as far as they are there; `-t` only checks.
     """
     if "-v" in argv or "-V" in argv:
         write(f"nginx version: {VERSION}\n", STDERR)
         return 0
     given = [Path(argv[index + 1]) for index, word in enumerate(argv[:-1]) if word == "-c"]
-    site = configured(given or sorted(Path(CONFIGURATION).glob("*.conf")))
+    try:
+        config = read(given or [*FOLDER.glob("nginx.conf"), *sorted(FOLDER.glob("conf.d/*.conf"))])
+    except ConfigError as error:
+        write(f"nginx: [emerg] {error}\n", STDERR)
+        return 1
     if "-t" in argv:
         write("nginx: configuration file /etc/nginx/nginx.conf test is successful\n", STDERR)
         return 0
     loop = Loop()
+    ports = dict.fromkeys(port for server in config.servers for port in server.ports)
     try:
-        servers = [listen(loop, site, port) for port in site.ports]
+        servers = [listen(loop, config, port) for port in ports]
     except OSError:
         return 1
-    for name in sorted(site.ignored):
+    for name in sorted(config.ignored):
         note("warn", f'this stand-in does not follow the directive "{name}"')
     note("notice", f"{VERSION}: start worker processes")
     on_signal(loop, SIGQUIT, lambda: drain(servers))
     return run_until(loop, ENDS_WITH_ZERO)
 
 
-def listen(loop: Loop, site: Site, port: int) -> HTTPServer:
-    """Serve the site on one port. A port that is taken is told as nginx tells it and raised as OSError."""
+def listen(loop: Loop, config: Config, port: int) -> HTTPServer:
+    """Serve one port. A port that is taken is told as nginx tells it and raised as OSError."""
     try:
         listener = listen_tcp(port)
     except OSError as error:
@@ -86,40 +75,57 @@ def listen(loop: Loop, site: Site, port: int) -> HTTPServer:
     return HTTPServer(
         loop,
         listener,
-        lambda request: answer(site, request),
+        lambda request: answer(config, request),
         server=VERSION,
         on_answer=log_access,
         error_page=error_page,
     )
 
 
-def configured(paths: Sequence[Path]) -> Site:
-    """The site that the files describe; port 80 and the image's own folder without them."""
-    site = Site()
-    for path in paths:
-        text = re.sub(r"#.*", "", path.read_text(encoding="utf-8"))
-        for name, value in _DIRECTIVE.findall(text):
-            port = re.match(r"(?:.*:)?(\d+)\b", value)
-            if name == "listen" and port and int(port[1]) not in site.ports:
-                site.ports.append(int(port[1]))
-            elif name == "root":
-                site.root = value.strip()
-            elif name == "index":
-                site.index = value.split()[0]
-            elif name not in _QUIET and name != "listen":
-                site.ignored.add(name)
-    site.ports = site.ports or [80]
-    return site
+def answer(config: Config, request: Request) -> Response:
+    """What the location says: a return, the upstream's response, or a file."""
+    place = config.server(request.local[1], request.header("host")).location(request.path)
+    if place.returns:
+        response = returned(place.returns)
+    elif place.proxy_pass:
+
+        def failed(status: int, fact: str) -> Response:
+            note_error(request, fact)
+            return error_page(status)
+
+        member = config.member(place.proxy_pass.partition("://")[2].partition("/")[0])
+        return Response(slow=lambda: forward(member, place, request, failed))
+    else:
+        response = file(place, request)
+    response.headers += place.headers
+    return response
 
 
-def answer(site: Site, request: Request) -> Response:
+def returned(words: Sequence[str]) -> Response:
+    """`return CODE;`, `return CODE TEXT;`, `return CODE URL;` for a redirect, `return URL;`."""
+    code, text = (int(words[0]), words[1:]) if words[0].isdigit() else (302, words[:1])
+    if 300 <= code < 400 and text:
+        response = error_page(code)
+        response.headers.append(("Location", text[0]))
+        return response
+    if text:
+        plain = [("Content-Type", "application/octet-stream")]
+        return Response(text[0].replace("\\n", "\n").encode(), code, plain)
+    return error_page(code) if code >= 300 else Response(status=code)
+
+
+def file(place: Location, request: Request) -> Response:
     """The file, or nginx's page for why there is none."""
+    root, path = place.root, request.path
+    if place.alias:
+        root, path = place.alias, "/" + path.removeprefix(place.prefix)
     try:
-        return static_files.serve(site.root, request, site.index, "application/octet-stream")
+        return static_files.serve(root, request, path, place.index)
     except static_files.Problem as problem:
+        if problem.status in (403, 404) and place.fallback:
+            return file(replace(place, fallback=""), replace(request, target=place.fallback))
         if problem.fact:
-            client = f"client: {request.client[0]}, server: localhost, request: "
-            note("error", f'{problem.fact}, {client}"{request.method} {request.target} {request.version}"')
+            note_error(request, problem.fact)
         response = error_page(problem.status)
         if problem.status == 301:
             host = request.header("host") or join(*request.local)
@@ -129,9 +135,15 @@ def answer(site: Site, request: Request) -> Response:
         return response
 
 
+def note_error(request: Request, fact: str) -> None:
+    """One line of the error log about a request."""
+    client = f"client: {request.client[0]}, server: localhost"
+    note("error", f'{fact}, {client}, request: "{request.method} {request.target} {request.version}"')
+
+
 def error_page(status: int) -> Response:
     """The page of nginx for a status."""
-    title = f"{status} {REASONS[status] if status != 405 else 'Not Allowed'}"
+    title = f"{status} {'Not Allowed' if status == 405 else REASONS.get(status, 'Status')}"
     page = (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n"
         f"<hr><center>{VERSION}</center>\r\n</body>\r\n</html>\r\n"

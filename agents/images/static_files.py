@@ -45,28 +45,27 @@ class Problem(Exception):  # noqa: N818 - not every one is an error: a redirect 
     location: str = ""
 
 
-def serve(root: str, request: Request, index: str = "index.html", default_type: str = "") -> Response:
-    """The file below `root` that the request names.
+def serve(root: str, request: Request, path: str, index: str = "index.html") -> Response:
+    """The file below `root` that `path` names, as `request` (its method, validators, range) asks for it.
 
     Raises:
-        Problem: 301, 403, 404, 405, 416 or 500.
+        Problem: 301, 400, 403, 404, 405, 416 or 500.
     """
     if request.method not in ("GET", "HEAD"):
         raise Problem(405)
-    path = below(root, request.path)
+    asked, path = path, below(root, path)
     if os.path.isdir(path):
-        if not request.path.endswith("/"):
+        if not asked.endswith("/"):
             raise Problem(301, location=request.path + "/")
         directory, path = path, posixpath.join(path, index)
         if not os.path.exists(path):
             raise Problem(403, f'directory index of "{directory}/" is forbidden')
     content, modified = _read(path)
     suffix = path.rpartition("/")[2].rpartition(".")[2].lower()
-    content_type = _TYPES.get(suffix) or default_type
+    content_type = _TYPES.get(suffix, "application/octet-stream")
     etag = f'"{int(modified):x}-{len(content):x}"'
     headers = [("Last-Modified", http_date(modified)), ("ETag", etag), ("Accept-Ranges", "bytes")]
-    if content_type:
-        headers.insert(0, ("Content-Type", content_type))
+    headers.insert(0, ("Content-Type", content_type))
     if request.header("if-none-match") == etag or (
         not request.header("if-none-match") and request.header("if-modified-since") == http_date(modified)
     ):
