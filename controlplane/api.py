@@ -1,7 +1,7 @@
 """The API: the meaning of create, read, update, patch, delete and watch, the same for every kind.
 
     create --> decode --> default --> admit --> validate --> store --> watches
-    update --> decode --> keep what only the server may set --> default --> admit --> validate --> store --> watches
+    update --> decode --> keep what only the server may set --> default --> admit --> validate --> store --> …
     delete --> finalizers or a grace period left? mark it : remove it
 
 Every method is synchronous and atomic: it happens wholly within one step of the event loop, or raises
@@ -182,7 +182,8 @@ class API:
         elif content_type == JSON_PATCH:
             patched = apply_json_patch(current, patch)
         else:
-            message = f"the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE_PATCH}"
+            accepted = f"accepted media types include: {JSON_PATCH}, {MERGE_PATCH}"
+            message = f"the body of the request was in an unknown format - {accepted}"
             raise StatusError(415, "UnsupportedMediaType", message)
         if not isinstance(patched, dict) or self.kinds.of(patched) is not row:
             raise bad_request("a patch must not change apiVersion or kind")
@@ -260,12 +261,12 @@ class API:
         reason: str,
         message: str,
         *,
-        type: str = "Normal",
+        type: str = "Normal",  # noqa: A002 - the field's own name in the Event object
         component: str,
         host: str = "",
     ) -> None:
         """Records an Event about an object; the same event again counts up the first. Never raises."""
-        self._recorder.record(involved, reason, message, type=type, component=component, host=host)
+        self._recorder.record(involved, reason, message, kind=type, component=component, host=host)
 
     # the steps of a write
 
@@ -284,10 +285,7 @@ class API:
     def _report_unknown(fields: Texts, warn: Callable[[str], None] | None) -> None:
         texts = [f'unknown field "{field}"' for field in fields]
         if warn is None:
-            causes = [
-                errors.FieldError("FieldValueNotSupported", field, f'unknown field "{field}"')
-                for field in fields
-            ]
+            causes = [errors.FieldError("FieldValueNotSupported", field, "unknown field") for field in fields]
             raise bad_request(f"strict decoding error: {', '.join(texts)}", causes)
         for text in texts:
             warn(text)
@@ -316,9 +314,8 @@ class API:
     def _namespace_for(self, kind: Kind, given: Obj, namespace: str) -> str:
         chosen: str = given.get("namespace") or namespace or "default"
         if namespace and chosen != namespace:
-            raise bad_request(
-                f"the namespace of the provided object does not match the namespace sent on the request: {chosen}, {namespace}"
-            )
+            text = "the namespace of the provided object does not match the namespace sent on the request"
+            raise bad_request(f"{text}: {chosen}, {namespace}")
         home = self.store.get("Namespace", "", chosen)
         if home is None:
             raise errors.not_found("namespaces", "", chosen)

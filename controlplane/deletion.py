@@ -1,8 +1,8 @@
 """What holds a deletion back: finalizers, and for pods a grace period.
 
-    delete --> finalizers? --> mark with deletionTimestamp; the last finalizer that goes takes the object with it
-           --> a pod on a node? --> mark, with the time until which it may end; the kubelet deletes again with 0 seconds
-           --> nothing --> it is gone
+    delete --> finalizers?    mark with deletionTimestamp; the last finalizer that goes takes the object along
+           --> pod on a node? mark with the time until which it may end; the kubelet deletes again (0 seconds)
+           --> nothing?       it is gone
 
 Source: Kubernetes documentation "Finalizers", "Pod Lifecycle: Termination of Pods", "Garbage Collection".
 """

@@ -70,27 +70,35 @@ class FieldErrors:
         return bool(self.items)
 
     def required(self, field: str, detail: str = "") -> None:
+        """A value is missing."""
         self._add("FieldValueRequired", field, "Required value", detail)
 
     def invalid(self, field: str, value: Any, detail: str) -> None:
+        """A value that cannot be."""
         self._add("FieldValueInvalid", field, f"Invalid value: {quote(value)}", detail)
 
     def duplicate(self, field: str, value: Any) -> None:
+        """The same value twice."""
         self._add("FieldValueDuplicate", field, f"Duplicate value: {quote(value)}")
 
     def forbidden(self, field: str, detail: str) -> None:
+        """A field that may not be set, or not now."""
         self._add("FieldValueForbidden", field, "Forbidden", detail)
 
     def not_found(self, field: str, value: Any) -> None:
+        """A name that leads nowhere."""
         self._add("FieldValueNotFound", field, f"Not found: {quote(value)}")
 
     def too_long(self, field: str, limit: int) -> None:
+        """More bytes than allowed."""
         self._add("FieldValueTooLong", field, f"Too long: may not be more than {limit} bytes")
 
     def too_many(self, field: str, actual: int, limit: int) -> None:
+        """More items than allowed."""
         self._add("FieldValueTooMany", field, f"Too many: {actual}", f"must have at most {limit} items")
 
     def unsupported(self, field: str, value: Any, supported: Iterable[str]) -> None:
+        """A word that is none of the few allowed ones."""
         choices = ", ".join(quote(choice) for choice in sorted(supported))
         self._add(
             "FieldValueNotSupported",

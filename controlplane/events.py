@@ -27,7 +27,7 @@ class _Same(NamedTuple):
     name: str
     reason: str
     message: str
-    type: str
+    kind: str
     component: str
     host: str
 
@@ -40,11 +40,11 @@ class EventRecorder:
         self._known: OrderedDict[_Same, tuple[Key, float]] = OrderedDict()  # oldest first
 
     def record(
-        self, involved: Obj, reason: str, message: str, *, type: str, component: str, host: str
+        self, involved: Obj, reason: str, message: str, *, kind: str, component: str, host: str
     ) -> None:
         """One more occurrence."""
         metadata = involved["metadata"]
-        same = _Same(metadata.get("uid", ""), metadata["name"], reason, message, type, component, host)
+        same = _Same(metadata.get("uid", ""), metadata["name"], reason, message, kind, component, host)
         known = self._known.get(same)
         earlier = self._store.get("Event", *known[0]) if known else None
         if earlier is not None:
@@ -89,7 +89,7 @@ def _new_event(involved: Obj, same: _Same) -> Obj:
         "involvedObject": reference_to(involved),
         "reason": same.reason,
         "message": same.message,
-        "type": same.type,
+        "type": same.kind,
         "source": source,
         "firstTimestamp": stamp,
         "lastTimestamp": stamp,

@@ -52,7 +52,7 @@ def _empty_status(obj: Obj) -> Obj:
 
 @dataclass(frozen=True)
 class Kind:
-    """One row. `definition` names the published schema; `key` is what the API's methods call the kind."""
+    """One row. `definition` names the published schema."""
 
     name: str
     plural: str
@@ -73,18 +73,22 @@ class Kind:
 
     @property
     def key(self) -> str:
+        """What the API's methods call the kind."""
         return self.name
 
     @property
     def singular(self) -> str:
+        """The name as kubectl takes it, e.g. `pod`."""
         return self.name.lower()
 
     @property
     def api_version(self) -> str:
+        """`apiVersion` of the kind's objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def has_status(self) -> bool:
+        """Whether status is written through its own door only."""
         return "status" in self.subresources
 
     @property
@@ -94,6 +98,7 @@ class Kind:
 
     @property
     def selectable_fields(self) -> frozenset[str]:
+        """The fields that a field selector may name."""
         return self.selectable | METADATA_FIELDS
 
 

@@ -1,6 +1,6 @@
 """The control plane in one process: store, API, scheduler and controllers, put together and kept running.
 
-    ControlPlane() --start()--> the objects of a new cluster exist --run()--> everything reacts until cancelled
+    ControlPlane() --start()--> a new cluster's objects exist --run()--> everything reacts until cancelled
 
 Nothing here touches the kernel: agents and the HTTP server get `api`, and that is all they need.
 """

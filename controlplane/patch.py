@@ -65,9 +65,8 @@ def _apply(target: Json, operation: dict[str, Json]) -> Json:
         value = _read(target, source)
         rest = _remove(target, source) if name == "move" else target
         return _edit(rest, path, value, insert=True)
-    raise bad_request(
-        f"Unexpected kind: {name}: the operations of a JSON patch are add, copy, move, remove, replace and test"
-    )
+    known = "add, copy, move, remove, replace and test"
+    raise bad_request(f"Unexpected kind: {name}: the operations of a JSON patch are {known}")
 
 
 def _pointer(text: str) -> list[str]:
@@ -95,7 +94,7 @@ def _read(target: Json, path: list[str]) -> Json:
 
 
 def _edit(target: Json, path: list[str], value: Json, *, insert: bool) -> Json:
-    """A copy of `target` with `value` at `path`; in a list it is inserted there, or replaces what is there."""
+    """A copy of `target` with `value` at `path`; in a list it is inserted, or replaces what is there."""
     if not path:
         return value
     part, rest = path[0], path[1:]

@@ -1,8 +1,8 @@
 """The loop of every controller and agent: something about `key` changed; bring the world in line with what is
 wanted.
 
-    on_change --enqueue(key)--> set of waiting keys --> reconcile(key) --fails--> again after a while, doubling
-                                (a key waits at most once)              `--fine--> forgotten until next time
+    on_change --enqueue(key)--> waiting keys --> reconcile(key) --fails--> again after a while, doubling
+                                (each once)                    `--fine--> forgotten until next time
 
 Invariants: one key is never worked on twice at the same time; a key that is enqueued while it is worked on is
 worked on once more; nothing that was enqueued is lost. Reconcile reads the present state itself: keys carry

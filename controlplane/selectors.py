@@ -62,6 +62,7 @@ class LabelSelector:
     requirements: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Labels) -> bool:
+        """Whether an object with these labels is selected."""
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
@@ -173,10 +174,10 @@ def from_object(selector: Obj | None) -> LabelSelector | None:
         Requirement(key, "In", frozenset([value]))
         for key, value in (selector.get("matchLabels") or {}).items()
     ]
-    for expression in selector.get("matchExpressions") or ():
-        requirements.append(
-            Requirement(expression["key"], expression["operator"], frozenset(expression.get("values") or ()))
-        )
+    requirements += [
+        Requirement(expression["key"], expression["operator"], frozenset(expression.get("values") or ()))
+        for expression in selector.get("matchExpressions") or ()
+    ]
     return LabelSelector(tuple(requirements))
 
 

@@ -1,7 +1,8 @@
 """What a Service gets from the cluster when it is written: cluster addresses and node ports.
 
-    Service --admit--> clusterIP, clusterIPs, ipFamilies, ipFamilyPolicy, nodePort, healthCheckNodePort filled in
-            --stored--> observe: the books follow what was stored; what a deleted or changed Service held is free again
+    Service --admit-->  clusterIP, clusterIPs, ipFamilies, ipFamilyPolicy, nodePort, healthCheckNodePort
+            --stored--> observe: the books follow what was stored; what a deleted or changed Service held is
+                        free again
 
 Invariants: no two Services hold the same address, or the same node port (but for the two protocols of one
 Service); an address stays with its Service for life, unless that becomes an ExternalName.
@@ -182,7 +183,7 @@ class ServiceAllocation:
     def _give_health_port(
         self, spec: Obj, before: Obj, who: Key, taken: dict[int, set[str]], found: FieldErrors
     ) -> None:
-        """A LoadBalancer with externalTrafficPolicy Local tells on this port whether the node has endpoints."""
+        """On this port a LoadBalancer with policy Local tells whether the node has endpoints."""
         if spec["type"] != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local":
             if spec.get("healthCheckNodePort") == before.get("healthCheckNodePort"):
                 spec.pop("healthCheckNodePort", None)

@@ -76,7 +76,7 @@ class Watch:
             self._wake()
 
     def _translate(self, change: Change) -> Event | None:
-        """A selector makes its own world: an object enters it (ADDED), changes in it, or leaves it (DELETED)."""
+        """A selector makes its own world: an object enters it (ADDED), changes in it, or leaves (DELETED)."""
         matches = self._matches
         before = change.old is not None and (matches is None or matches(change.old))
         after = change.new is not None and (matches is None or matches(change.new))

@@ -2,7 +2,8 @@
 new.
 
     template --hash--> ReplicaSet NAME-HASH (found or made)
-    RollingUpdate: new one up while pods <= replicas + maxSurge; old ones down while available >= replicas - maxUnavailable
+    RollingUpdate: new one up while pods <= replicas + maxSurge,
+                   old ones down while available >= replicas - maxUnavailable
     Recreate:      old ones to 0, wait until their pods are gone, then the new one up
 
 Invariant of a rolling update: at every moment at least `replicas - maxUnavailable` pods are available (if

@@ -1,7 +1,7 @@
 """What an EndpointSlice says about pods, as pure functions: from a Service and its pods to slices.
 
-    Service (selector, ports) + pods (labels, addresses, readiness) --> one list of endpoints for each address family
-                                                                        and each way its named target ports resolve
+    Service (selector, ports) --+--> a slice for each address family, and for each way in which
+    pods (labels, addresses) ---'    its named target ports resolve
 
 Sources: Kubernetes documentation "EndpointSlices"; KEP-1672 (terminating endpoints).
 """

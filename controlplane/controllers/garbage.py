@@ -101,11 +101,10 @@ class GarbageCollector:
             present = self._api.find(kind, name, namespace)
             if present is None:
                 continue
-            reference = next(
-                (entry for entry in present["metadata"].get("ownerReferences") or () if entry["uid"] == uid),
-                {},
-            )
-            blocked = blocked or bool(reference.get("blockOwnerDeletion"))
+            references = [
+                entry for entry in present["metadata"].get("ownerReferences") or () if entry["uid"] == uid
+            ]
+            blocked = blocked or any(entry.get("blockOwnerDeletion") for entry in references)
             if "deletionTimestamp" not in present["metadata"]:
                 self._api.delete(kind, name, namespace, propagation="Foreground")
         if not blocked:

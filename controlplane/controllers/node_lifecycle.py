@@ -2,7 +2,7 @@
 
     kubelet renews its Lease (kube-node-lease/NODE) --silent for GRACE--> Ready=Unknown
     Ready=True -> no taint; False -> not-ready; Unknown -> unreachable (NoSchedule at once, NoExecute too)
-    NoExecute  -> pods that do not tolerate it are deleted; those that do for some seconds, after these seconds
+    NoExecute  -> pods that do not tolerate it are deleted; those that do for some seconds, after these
     node gone  -> its pods are removed
 
 A new node bears the taint not-ready until its kubelet says Ready, so no pod is placed on a node that cannot

@@ -42,7 +42,7 @@ def by_controller(obj: Obj) -> Iterable[Hashable]:
 
 
 def deletion_order(pod: Obj) -> tuple[bool, bool, bool, int, float]:
-    """Sort key: which pods go first when there are too many: without node, Pending, not ready, cheap, young."""
+    """Sort key: who goes first when there are too many: without node, Pending, not ready, cheap, young."""
     status = pod["status"]
     cost = (pod["metadata"].get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", "0")
     born = seconds(pod["metadata"]["creationTimestamp"])

@@ -45,12 +45,14 @@ class Findings:
         self.unknown: list[str] = []
 
     def type_error(self, place: Place, value: Any, wanted: str) -> None:
+        """A value of another type than the schema's."""
         found = _GO_KINDS.get(type(value), type(value).__name__)
         field = render(place)
         text = f"json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"
         self.wrong.append(FieldError("FieldValueTypeInvalid", field, text))
 
     def syntax_error(self, place: Place, text: str) -> None:
+        """A text that cannot be read as what it should be."""
         self.wrong.append(FieldError("FieldValueInvalid", render(place), text))
 
 
@@ -85,6 +87,7 @@ class Scalar(Shape):
         self.check = check
 
     def decode(self, value: Any, place: Place, findings: Findings) -> Any:
+        """See Shape."""
         if type(value) not in self.types:
             findings.type_error(place, value, self.wanted)
         elif self.check is not None:
@@ -101,6 +104,7 @@ class Array(Shape):
         self.item = item
 
     def decode(self, value: Any, place: Place, findings: Findings) -> Any:
+        """See Shape."""
         if type(value) is not list:
             findings.type_error(place, value, "array")
             return value
@@ -121,6 +125,7 @@ class Map(Shape):
         self.item = item
 
     def decode(self, value: Any, place: Place, findings: Findings) -> Any:
+        """See Shape."""
         if type(value) is not dict:
             findings.type_error(place, value, "map")
             return value
@@ -136,6 +141,7 @@ class Struct(Shape):
         self.fields: dict[str, Shape] = {}
 
     def decode(self, value: Any, place: Place, findings: Findings) -> Any:
+        """See Shape."""
         if type(value) is not dict:
             findings.type_error(place, value, "object")
             return value

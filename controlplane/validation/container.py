@@ -74,8 +74,8 @@ def _validate_variable(variable: Obj, place: str, errors: FieldErrors) -> None:
     if variable.get("value"):
         errors.invalid(f"{place}.valueFrom", "", "may not be specified when `value` is not empty")
     if len(source) != 1:
-        text = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-        errors.invalid(f"{place}.valueFrom", "", text)
+        known = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        errors.invalid(f"{place}.valueFrom", "", f"must specify one of: {known}")
     for kind in ("configMapKeyRef", "secretKeyRef"):
         if kind in source and not source[kind].get("key"):
             errors.required(f"{place}.valueFrom.{kind}.key")

@@ -1,0 +1,305 @@
+"""Each HTTP method on a collection, an object or a subresource: parameters in, a call of api.API, an answer
+out.
+
+Source: Kubernetes API reference, "Common parameters"; Kubernetes API concepts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from controlplane.api import API
+from controlplane.errors import StatusError, bad_request, method_not_allowed
+from controlplane.http import scale, table
+from controlplane.http.encode import answer, read_body
+from controlplane.http.target import Target, no_such_path
+from controlplane.http.watching import number
+from controlplane.meta import Obj
+
+Handlers = dict[str, Callable[[], Awaitable[web.Response]]]
+FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
+BUILT_IN = ("", "status", "finalize")  # subresources that are the object seen through another door
+
+
+class Verbs:
+    """One request. `warnings` go out as headers."""
+
+    def __init__(self, api: API, request: web.Request, target: Target) -> None:
+        self.api = api
+        self.request = request
+        self.target = target
+        self.warnings: list[str] = []
+
+    async def run(self) -> web.Response:
+        """Answers the request. Raises StatusError."""
+        target, method = self.target, self.request.method
+        if target.subresource not in BUILT_IN:
+            return await self._subresource()
+        if target.subresource and target.subresource not in target.kind.subresources:
+            raise no_such_path()
+        handlers = self._on_object() if target.name else self._on_collection()
+        handler = handlers.get(method)
+        if handler is None:
+            raise method_not_allowed(f"method {method}")
+        return await handler()
+
+    def _on_collection(self) -> Handlers:
+        return {"GET": self._list, "POST": self._create, "DELETE": self._delete_collection}
+
+    def _on_object(self) -> Handlers:
+        handlers: Handlers = {"GET": self._get, "PUT": self._replace, "PATCH": self._patch}
+        return handlers if self.target.subresource else {**handlers, "DELETE": self._delete}
+
+    # parameters
+
+    def selectors(self) -> dict[str, str]:
+        """Label and field selector; a path that names an object selects it (for watches)."""
+        query = self.request.query
+        fields = query.get("fieldSelector", "")
+        if self.target.name:
+            fields = ",".join(filter(None, (fields, f"metadata.name={self.target.name}")))
+        return {"label_selector": query.get("labelSelector", ""), "field_selector": fields}
+
+    def _dry_run(self, options: Obj | None = None) -> bool:
+        values = self.request.query.getall("dryRun", []) + list((options or {}).get("dryRun") or ())
+        for value in values:
+            if value != "All":
+                text = f'dryRun: Unsupported value: "{value}": supported values: "All"'
+                raise StatusError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {text}')
+        return bool(values)
+
+    def _warn(self) -> Callable[[str], None] | None:
+        """What becomes of unknown fields: an error (None), a warning, or nothing."""
+        wanted = self.request.query.get("fieldValidation") or "Warn"
+        if wanted not in FIELD_VALIDATION:
+            supported = 'supported values: "Ignore", "Strict", "Warn"'
+            raise bad_request(f'fieldValidation: Unsupported value: "{wanted}": {supported}')
+        if wanted == "Strict":
+            return None
+        return self.warnings.append if wanted == "Warn" else lambda _: None
+
+    async def _object_body(self) -> Obj:
+        """The body as an object of this kind; apiVersion, kind and name may be left to the URL."""
+        body = await read_body(self.request)
+        if not isinstance(body, dict):
+            raise bad_request("the body must be an object")
+        kind = self.target.kind
+        obj = {"apiVersion": kind.api_version, "kind": kind.name, **body}
+        if (obj["apiVersion"], obj["kind"]) != (kind.api_version, kind.name):
+            found = f"{obj['apiVersion']}, Kind={obj['kind']}"
+            wanted = f"{kind.api_version}, Kind={kind.name}"
+            raise bad_request(f"the object in the body ({found}) does not match the URL ({wanted})")
+        if obj.get("metadata") is not None and not isinstance(obj["metadata"], dict):
+            raise bad_request("metadata: Invalid value: must be an object")
+        return obj
+
+    # verbs
+
+    def _show(self, obj: Obj, status: int = 200) -> web.Response:
+        if table.wanted(self.request):
+            metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            include = self.request.query.get("includeObject", "Metadata")
+            return answer(
+                self.request, table.table(self.target.kind, [obj], metadata, include), status, self.warnings
+            )
+        return answer(self.request, obj, status, self.warnings)
+
+    async def _get(self) -> web.Response:
+        return self._show(self.api.get(self.target.kind.key, self.target.name, self.target.namespace))
+
+    async def _list(self) -> web.Response:
+        kind = self.target.kind
+        items, revision = self.api.list(kind.key, self.target.namespace, **self.selectors())
+        metadata: Obj = {"resourceVersion": str(revision)}
+        items = self._page(items, metadata)
+        if table.wanted(self.request):
+            include = self.request.query.get("includeObject", "Metadata")
+            return answer(self.request, table.table(kind, items, metadata, include))
+        body = {
+            "kind": f"{kind.name}List",
+            "apiVersion": kind.api_version,
+            "metadata": metadata,
+            "items": items,
+        }
+        return answer(self.request, body)
+
+    def _page(self, items: list[Obj], metadata: Obj) -> list[Obj]:
+        """The part that `limit` and `continue` ask for; what is left is told in `metadata`."""
+        limit = number(self.request, "limit")
+        start = _decode_continue(self.request.query.get("continue", ""))
+        if start is not None:
+            items = [obj for obj in items if _position(obj) > start]
+        if not limit or len(items) <= limit:
+            return items
+        metadata["remainingItemCount"] = len(items) - limit
+        metadata["continue"] = _encode_continue(_position(items[limit - 1]))
+        return items[:limit]
+
+    async def _create(self) -> web.Response:
+        obj = await self._object_body()
+        created = self.api.create(obj, self.target.namespace, dry_run=self._dry_run(), warn=self._warn())
+        return self._show(created, 201)
+
+    async def _replace(self) -> web.Response:
+        obj = await self._object_body()
+        target = self.target
+        given = obj.get("metadata") or {}
+        for field, wanted in (("name", target.name), ("namespace", target.namespace)):
+            if given.get(field, wanted) != wanted:
+                text = f"the {field} of the object ({given[field]}) does not match the {field} on the URL"
+                raise bad_request(f"{text} ({wanted})")
+        metadata = {**given, "name": target.name}
+        if target.kind.namespaced:
+            metadata["namespace"] = target.namespace
+        replaced = self.api.replace(
+            {**obj, "metadata": metadata},
+            subresource=target.subresource,
+            dry_run=self._dry_run(),
+            warn=self._warn(),
+        )
+        return self._show(replaced)
+
+    async def _patch(self) -> web.Response:
+        target = self.target
+        patched = self.api.patch(
+            target.kind.key,
+            target.name,
+            target.namespace,
+            await read_body(self.request),
+            self.request.content_type,
+            target.subresource,
+            dry_run=self._dry_run(),
+            warn=self._warn(),
+        )
+        return self._show(patched)
+
+    async def _delete(self) -> web.Response:
+        target = self.target
+        options = await self._delete_options()
+        last = self.api.delete(target.kind.key, target.name, target.namespace, **options)
+        if self.api.find(target.kind.key, target.name, target.namespace) is not None:
+            return self._show(last)
+        details = {
+            "name": target.name,
+            "group": target.kind.group,
+            "kind": target.kind.plural,
+            "uid": last["metadata"]["uid"],
+        }
+        body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return answer(
+            self.request, {**body, "details": {name: value for name, value in details.items() if value}}
+        )
+
+    async def _delete_collection(self) -> web.Response:
+        kind = self.target.kind
+        options = await self._delete_options()
+        items, revision = self.api.list(kind.key, self.target.namespace, **self.selectors())
+        last = [
+            self.api.delete(
+                kind.key, obj["metadata"]["name"], obj["metadata"].get("namespace", ""), **options
+            )
+            for obj in items
+        ]
+        metadata = {"resourceVersion": str(revision)}
+        body = {
+            "kind": f"{kind.name}List",
+            "apiVersion": kind.api_version,
+            "metadata": metadata,
+            "items": last,
+        }
+        return answer(self.request, body)
+
+    async def _delete_options(self) -> dict[str, Any]:
+        body = await read_body(self.request)
+        options = {} if body is None else body
+        if not isinstance(options, dict):
+            raise bad_request("the body must be DeleteOptions")
+        grace = options.get("gracePeriodSeconds")
+        if grace is None:
+            grace = number(self.request, "gracePeriodSeconds")
+        if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
+            raise bad_request("gracePeriodSeconds: Invalid value: must be a number of seconds")
+        preconditions = options.get("preconditions") or {}
+        if not isinstance(preconditions, dict):
+            raise bad_request("preconditions: Invalid value: must be an object")
+        orphan = "Orphan" if options.get("orphanDependents") else "Background"
+        propagation = (
+            options.get("propagationPolicy") or self.request.query.get("propagationPolicy") or orphan
+        )
+        return {
+            "grace_period": grace,
+            "propagation": str(propagation),
+            "uid": str(preconditions.get("uid") or ""),
+            "resource_version": str(preconditions.get("resourceVersion") or ""),
+            "dry_run": self._dry_run(options),
+        }
+
+    # subresources with a kind of their own
+
+    async def _subresource(self) -> web.Response:
+        target = self.target
+        if target.subresource not in target.kind.subresources:
+            raise no_such_path()
+        if target.subresource == "scale":
+            return await self._scale()
+        if self.request.method != "POST":
+            raise method_not_allowed(f"method {self.request.method}")
+        body = await read_body(self.request) or {}
+        if not isinstance(body, dict):
+            raise bad_request("the body must be an object")
+        if target.subresource == "binding":
+            node = (body.get("target") or {}).get("name")
+            if not isinstance(node, str) or not node:
+                raise bad_request("target.name: Required value")
+            self.api.bind(target.name, target.namespace, node)
+        else:
+            options = body.get("deleteOptions") or {}
+            self.api.delete(
+                "Pod", target.name, target.namespace, grace_period=options.get("gracePeriodSeconds")
+            )
+        return answer(
+            self.request, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201
+        )
+
+    async def _scale(self) -> web.Response:
+        target = self.target
+        current = self.api.get(target.kind.key, target.name, target.namespace)
+        if self.request.method in ("PUT", "PATCH"):
+            body = await read_body(self.request)
+            wanted = scale.replicas(scale.of(current), body, self.request)
+            patch = {
+                "metadata": {"resourceVersion": wanted.resource_version},
+                "spec": {"replicas": wanted.replicas},
+            }
+            current = self.api.patch(
+                target.kind.key, target.name, target.namespace, patch, dry_run=self._dry_run()
+            )
+        elif self.request.method != "GET":
+            raise method_not_allowed(f"method {self.request.method}")
+        return answer(self.request, scale.of(current))
+
+
+def _position(obj: Obj) -> list[str]:
+    return [obj["metadata"].get("namespace", ""), obj["metadata"]["name"]]
+
+
+def _encode_continue(position: list[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def _decode_continue(token: str) -> list[str] | None:
+    if not token:
+        return None
+    try:
+        position = json.loads(base64.urlsafe_b64decode(token))
+    except (ValueError, binascii.Error):
+        position = None
+    if not isinstance(position, list) or [type(part) for part in position] != [str, str]:
+        raise bad_request("continue: Invalid value: the continue key is not valid")
+    return position
