@@ -48,7 +48,7 @@ class Daemon:
     """Keeps one command running; its output goes to the file `log`. See the head of this file."""
 
     def __init__(
-        self, machine: Spawner, argv: Sequence[str], log: Path, on_exit: Callable[[int], None], **options: Any
+        self, machine: Spawner, argv: Sequence[str], log: Path, on_exit: Callable[[str], None], **options: Any
     ) -> None:
         self._machine = machine
         self._argv = tuple(argv)
@@ -69,7 +69,11 @@ class Daemon:
         pause = FIRST_PAUSE
         while True:
             started = asyncio.get_running_loop().time()
-            self._on_exit(await self._once())
+            try:
+                reason = f"ended with status {await self._once()}"
+            except OSError as error:
+                reason = f"does not start: {error}"
+            self._on_exit(f"{self._argv[0]} {reason}: it is started again")
             lived = asyncio.get_running_loop().time() - started
             pause = FIRST_PAUSE if lived > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)

@@ -339,8 +339,8 @@ def _log(line: str) -> None:
     sys.stdout.flush()
 
 
-def system_nameservers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
-    """The name servers that this machine or pod is told to use."""
+def system_nameservers(path: Path) -> list[str]:
+    """The name servers that a resolv.conf names; none when there is no such file."""
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
@@ -360,9 +360,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--no-forward", action="store_true", help="refuse other names; default: ask resolv.conf's servers"
     )
+    parser.add_argument(
+        "--resolv", type=Path, default=Path("/etc/resolv.conf"), help="names the upstream servers"
+    )
     parser.add_argument("--report-ports", type=int, nargs="*", default=(8080, 8181), metavar="PORT")
     options = parser.parse_args(argv[1:])
-    upstreams = [] if options.no_forward else system_nameservers()
+    upstreams = [] if options.no_forward else system_nameservers(options.resolv)
     try:
         asyncio.run(_serve(Server(options.conf.parent, upstreams, options.port), options.report_ports))
     except OSError as error:

@@ -19,8 +19,10 @@ from typing import Any
 from netfns.kernel import CommandError
 
 HELPER = Path(__file__).with_name("sandbox.py")
+REPOSITORY = HELPER.parent.parent.parent
 NODES = {"worker1": 1, "worker2": 2}
 PODS = {"a1": ("worker1", 2), "a2": ("worker1", 3), "b1": ("worker2", 2)}
+LB1 = ("192.168.50.11", "fd00:50::11")
 OUTSIDE = ("203.0.113.10", "2001:db8:113::10")
 
 
@@ -79,6 +81,10 @@ class Machine:
     def sysctl(self, key: str, value: str) -> None:
         self.run(["sysctl", "-qw", f"{key}={value}"])
 
+    def start(self, argv: Sequence[str]) -> None:
+        """Start a command that runs as long as the sandbox, in the repository's folder."""
+        self.sandbox.ask(do="spawn", netns=self.name, argv=list(argv), cwd=str(REPOSITORY))
+
     def listen(self, address: str, port: int, protocol: str = "TCP") -> None:
         """Answer every client with this machine's name and the client's address."""
         self.sandbox.ask(
@@ -123,12 +129,14 @@ def build(sandbox: Sandbox) -> dict[str, Machine]:
     router.ip(
         "link add br0 type bridge\nlink set br0 up\n" + _addresses("br0", "192.168.50.1/24", "fd00:50::1/64")
     )
-    machines = {name: new_machine(sandbox, name) for name in ("outside", *NODES, *PODS)}
+    machines = {name: new_machine(sandbox, name) for name in ("outside", "lb1", *NODES, *PODS)}
     router.ip(
         "link add out type veth peer name eth0 netns outside\nlink set out up\n"
         + _addresses("out", "203.0.113.1/24", "2001:db8:113::1/64")
     )
     machines["outside"].ip(_port(f"{OUTSIDE[0]}/24", f"{OUTSIDE[1]}/64", "203.0.113.1", "2001:db8:113::1"))
+    router.ip("link add lb1 type veth peer name eth0 netns lb1\nlink set lb1 master br0 up\n")
+    machines["lb1"].ip(_port(f"{LB1[0]}/24", f"{LB1[1]}/64", "192.168.50.1", "fd00:50::1"))
     for node, number in NODES.items():
         router.ip(f"link add {node} type veth peer name eth0 netns {node}\nlink set {node} master br0 up\n")
         v4, v6 = node_addresses(node)

@@ -7,6 +7,7 @@ Started through `unshare`, so that nothing of a test touches the host and everyt
 process. Requests:
 
     {"do": "run", "netns", "argv", "stdin"}                  -> {"status", "stdout", "stderr"}
+    {"do": "spawn", "netns", "argv", "cwd"}                  -> {"pid"}; it ends with the sandbox
     {"do": "listen", "netns", "name", "address", "port", "protocol"}  -> {}; from then on answers "NAME
     CLIENT-ADDRESS" {"do": "connect", "netns", "address", "port", "protocol", "wait"} -> {"reply"} or
     {"error": refused|timeout|...}
@@ -102,7 +103,18 @@ def connect(netns: str, address: str, port: int, protocol: str, wait: float) -> 
             }
 
 
-DO: dict[str, Callable[..., dict[str, Any]]] = {"run": run, "listen": listen, "connect": connect}
+def spawn(netns: str, argv: list[str], cwd: str) -> dict[str, Any]:
+    with inside(netns):
+        process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    return {"pid": process.pid}
+
+
+DO: dict[str, Callable[..., dict[str, Any]]] = {
+    "run": run,
+    "spawn": spawn,
+    "listen": listen,
+    "connect": connect,
+}
 
 
 def main() -> None:

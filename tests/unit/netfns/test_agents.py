@@ -1,0 +1,285 @@
+"""The agents against the real API, with a machine that writes down what it is told."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from agents.agent import Agent
+from agents.dns import DnsAgent
+from agents.kube_proxy import KubeProxy
+from agents.load_balancer import LoadBalancerAgent
+from agents.masquerade import MasqueradeAgent
+from agents.overlay import OverlayAgent
+from controlplane.api import API
+from netfns.balancer import Frontend, Server
+from netfns.kernel import CommandError
+
+Obj = dict[str, Any]
+RANGES = ["10.244.0.0/16"], ["10.96.0.0/16"]
+# Stands in for HAProxy: listens on the runtime socket, and writes down each reload.
+HAPROXY = """
+import signal, socket, sys, time
+folder = sys.argv[1]
+signal.signal(signal.SIGUSR2, lambda *_: open(folder + "/reloads", "a").write("reload\\n"))
+listener = socket.socket(socket.AF_UNIX)
+import os
+if os.path.exists(folder + "/haproxy.sock"): os.unlink(folder + "/haproxy.sock")
+listener.bind(folder + "/haproxy.sock")
+listener.listen()
+while True: listener.accept()[0].close()
+"""
+
+
+class FakeMachine:
+    """A kernel that holds nothing: commands that read say so, texts are kept. `broken` makes it refuse."""
+
+    name = "worker1"
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.texts: list[str] = []
+        self.broken = False
+        self.folder = folder
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def run(self, argv: Sequence[str], stdin: str = "") -> str:
+        if argv[:2] == ["ip", "-d"]:
+            raise CommandError(argv, 1, "Device does not exist.")
+        return json.dumps([{"addr_info": []}]) if "address" in argv else ""
+
+    def take(self, text: str) -> None:
+        if self.broken:
+            raise CommandError(["nft"], 1, "refused")
+        self.texts.append(text)
+
+    ip = bridge = nft = take
+
+    def sysctl(self, key: str, value: str) -> None:
+        self.texts.append(f"sysctl {key}={value}")
+
+    def spawn(self, argv: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen([sys.executable, "-c", HAPROXY, str(self.folder)], **options)
+        self.processes.append(process)
+        return process
+
+    def said(self, words: str) -> bool:
+        return any(words in text for text in self.texts)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met within 10 s"
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(agent: Agent) -> AsyncIterator[None]:
+    task = asyncio.create_task(agent.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def new_api() -> API:
+    api = API()
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+    return api
+
+
+def add_node(api: API, name: str, number: int) -> None:
+    spec = {"podCIDR": f"10.244.{number}.0/24", "podCIDRs": [f"10.244.{number}.0/24"]}
+    api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec})
+    addresses = [{"type": "InternalIP", "address": f"192.168.50.2{number}"}]
+    api.update_status("Node", name, "", {"addresses": addresses})
+
+
+def add_service(api: API, name: str = "web", **spec: Any) -> None:
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+    spec = {"clusterIP": "10.96.0.20", "clusterIPs": ["10.96.0.20"], "ports": ports, **spec}
+    api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": spec,
+        }
+    )
+
+
+def slice_of(name: str, *addresses: str) -> Obj:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{name}-1",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+    }
+
+
+def events(api: API) -> list[str]:
+    return [obj.get("note") or obj.get("message", "") for obj in api.list("Event")[0]]
+
+
+def play(story: Callable[[API], Awaitable[None]]) -> None:
+    async def told() -> None:
+        await story(new_api())
+
+    asyncio.run(told())
+
+
+def test_overlay_follows_the_nodes() -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_node(api, "worker1", 1)
+        async with running(OverlayAgent(api, "worker1", machine)):
+            await until(lambda: machine.said("link add vxlan0"))
+            add_node(api, "worker2", 2)
+            await until(lambda: machine.said("route replace 10.244.2.0/24"))
+            told = len(machine.texts)
+            api.update_status("Node", "worker2", "", {"conditions": [{"type": "Ready", "status": "True"}]})
+            add_node(api, "worker3", 3)
+            await until(lambda: machine.said("route replace 10.244.3.0/24"))
+            assert len(machine.texts) == told + 2, "a heartbeat is not told to the kernel"
+
+    play(story)
+
+
+def test_a_refused_text_is_an_event_and_tried_again() -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        machine.broken = True
+        add_node(api, "worker1", 1)
+        async with running(MasqueradeAgent(api, "worker1", machine, RANGES[0])):
+            await until(lambda: events(api))
+            assert events(api) == ["nft: exit status 1: refused"]
+            machine.broken = False
+            await until(lambda: machine.said("192.168.50.21"))
+
+    play(story)
+
+
+def test_kube_proxy_tells_the_kernel_only_what_changed() -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_node(api, "worker1", 1)
+        add_service(api)
+        api.create(slice_of("web", "10.244.1.2"))
+        agent = KubeProxy(api, "worker1", machine, *RANGES)
+        async with running(agent):
+            await until(lambda: machine.said("table ip service {"))
+            add_service(api, "api", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21"])
+            await until(lambda: machine.said('10.96.0.21 comment "default/api"'))
+            assert "default/web" not in machine.texts[-1]
+            api.replace(slice_of("web", "10.244.1.2", "10.244.1.3"))
+            await until(lambda: machine.said("add element ip service endpoints"))
+            assert "10.244.1.3 . 8080" in machine.texts[-1]
+            assert "10.244.1.2 . 8080" not in machine.texts[-1]
+            api.delete("Service", "web", "default")
+            await until(lambda: machine.said("delete element ip service cluster_ips { 10.96.0.20 }"))
+            await until(lambda: [found.name for found in agent.desired().services] == ["api"])
+
+    play(story)
+
+
+def test_kube_proxy_rebuilds_after_a_refusal_and_on_resync() -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_node(api, "worker1", 1)
+        add_service(api)
+        agent = KubeProxy(api, "worker1", machine, *RANGES)
+        async with running(agent):
+            await until(lambda: machine.said("table ip service {"))
+            machine.broken = True
+            api.create(slice_of("web", "10.244.1.2"))
+            await until(lambda: events(api))
+            machine.texts.clear()
+            machine.broken = False
+            await until(lambda: machine.said("table ip service {"))
+            assert machine.said("10.244.1.2 . 8080")
+            machine.texts.clear()
+            agent.resync()
+            await until(lambda: machine.said("table ip service {"))
+
+    play(story)
+
+
+def test_kube_proxy_learns_its_nodes_address() -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_service(api, type="NodePort", ports=[{"name": "http", "port": 80, "nodePort": 30080}])
+        async with running(KubeProxy(api, "worker1", machine, *RANGES)):
+            await until(lambda: machine.said("table ip service {"))
+            assert not machine.said("30080")
+            add_node(api, "worker1", 1)
+            await until(lambda: machine.said("192.168.50.21 . tcp . 30080"))
+
+    play(story)
+
+
+def test_dns_writes_whole_zones(tmp_path: Path) -> None:
+    async def story(api: API) -> None:
+        zone = tmp_path / "cluster.zone"
+        add_service(api)
+        async with running(DnsAgent(api, tmp_path, "10.96.0.10", ["10.96.0.0/16"])):
+            await until(zone.exists)
+            assert "web.default.svc.cluster.local. 5 IN A 10.96.0.20" in zone.read_text()
+            add_service(api, "db", clusterIP="None", clusterIPs=["None"])
+            api.create(slice_of("db", "10.244.1.5"))
+            await until(lambda: "db.default.svc.cluster.local. 5 IN A 10.244.1.5" in zone.read_text())
+            api.delete("Service", "web", "default")
+            await until(lambda: "web.default" not in zone.read_text())
+
+    play(story)
+
+
+API_FRONTEND = Frontend(
+    "kube-apiserver", "192.168.50.9", 6443, (Server("control-plane", "192.168.50.10", 6443),)
+)
+
+
+def ingress(api: API, name: str) -> list[Obj]:
+    found = api.get("Service", name, "default")["status"]["loadBalancer"].get("ingress", [])
+    assert isinstance(found, list)
+    return found
+
+
+def test_load_balancer_serves_reloads_and_survives(tmp_path: Path) -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine(tmp_path)
+        add_node(api, "worker1", 1)
+        agent = LoadBalancerAgent(api, "lb1", machine, ["192.168.50.200"], tmp_path, [API_FRONTEND])
+        async with running(agent):
+            await until(lambda: machine.said("address add 192.168.50.9/32"))
+            spec: Obj = {"type": "LoadBalancer", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
+            add_service(api, **spec)
+            await until(lambda: ingress(api, "web"))
+            assert ingress(api, "web") == [{"ip": "192.168.50.200", "ipMode": "Proxy"}]
+            assert "server worker1 192.168.50.21:30080" in (tmp_path / "haproxy.cfg").read_text()
+            await until((tmp_path / "reloads").exists)
+            add_service(api, "second", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21"], **spec)
+            await until(lambda: any("no free address in the pool" in text for text in events(api)))
+            machine.processes[0].send_signal(signal.SIGKILL)
+            await until(lambda: len(machine.processes) == 2)
+            assert any(
+                "lb1: haproxy ended with status -9: it is started again" in text for text in events(api)
+            )
+            api.delete("Service", "web", "default")
+            await until(lambda: ingress(api, "second"))
+        assert [process.poll() for process in machine.processes] == [-9, -9]
+
+    play(story)

@@ -1,0 +1,165 @@
+"""Objects as the API hands them out, and what the network functions are told."""
+
+from typing import Any
+
+from agents import desired
+from netfns.balancer import Server
+from netfns.dns import NamedEndpoint, NamedPod, NamedPort
+from netfns.overlay import Overlay, Vtep
+from netfns.service import Endpoint
+
+Obj = dict[str, Any]
+
+
+def node(name: str, address: str, *cidrs: str) -> Obj:
+    status = {
+        "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}]
+    }
+    return {"metadata": {"name": name}, "spec": {"podCIDRs": list(cidrs)}, "status": status}
+
+
+def service(name: str = "web", ports: list[Obj] | None = None, **spec: Any) -> Obj:
+    ports = (
+        ports if ports is not None else [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}]
+    )
+    spec = {
+        "type": "ClusterIP",
+        "clusterIP": "10.96.0.20",
+        "clusterIPs": ["10.96.0.20"],
+        "ports": ports,
+        **spec,
+    }
+    return {"metadata": {"namespace": "default", "name": name}, "spec": spec, "status": {"loadBalancer": {}}}
+
+
+def endpoint(address: str, **conditions: bool) -> Obj:
+    return {"addresses": [address], "conditions": conditions, "nodeName": "worker1"}
+
+
+def endpoint_slice(*endpoints: Obj, port: int = 8080, name: str = "http", protocol: str = "TCP") -> Obj:
+    return {
+        "metadata": {"namespace": "default", "name": "web-1", "labels": {desired.SERVICE_NAME: "web"}},
+        "ports": [{"name": name, "protocol": protocol, "port": port}],
+        "endpoints": list(endpoints),
+    }
+
+
+HTTP = {"name": "http", "protocol": "TCP", "port": 80}
+
+
+def test_a_node_is_a_tunnel_end_once_it_has_address_and_range() -> None:
+    whole, no_range, no_address = (
+        node("worker1", "192.168.50.21", "10.244.1.0/24"),
+        node("worker2", "192.168.50.22"),
+        {"metadata": {"name": "worker3"}, "spec": {"podCIDR": "10.244.3.0/24"}},
+    )
+    peer = node("worker4", "192.168.50.24", "10.244.4.0/24")
+    found = desired.overlay("worker1", [whole, no_range, no_address, peer])
+    ends = [
+        Vtep("worker1", "192.168.50.21", ("10.244.1.0/24",)),
+        Vtep("worker4", "192.168.50.24", ("10.244.4.0/24",)),
+    ]
+    assert found == Overlay(ends[0], (ends[1],))
+    assert desired.overlay("worker2", [whole, no_range]) is None
+
+
+def test_all_nodes_are_inside() -> None:
+    nodes = [node("worker1", "192.168.50.21"), node("worker2", "192.168.50.22")]
+    assert desired.masquerade(["10.244.0.0/16"], nodes).node_addresses == ("192.168.50.21", "192.168.50.22")
+
+
+def test_ready_endpoints_of_all_slices_answer() -> None:
+    slices = [
+        endpoint_slice(endpoint("10.244.1.3", ready=True), endpoint("10.244.1.9", ready=False)),
+        endpoint_slice(endpoint("10.244.1.2"), port=9090),
+    ]
+    assert desired.endpoints(HTTP, slices) == [
+        Endpoint("10.244.1.2", 9090, "worker1"),
+        Endpoint("10.244.1.3", 8080, "worker1"),
+    ]
+
+
+def test_an_endpoint_that_ends_answers_only_while_no_other_is_ready() -> None:
+    ending = endpoint("10.244.1.2", ready=False, serving=True, terminating=True)
+    assert desired.endpoints(HTTP, [endpoint_slice(ending)]) == [Endpoint("10.244.1.2", 8080, "worker1")]
+    assert desired.endpoints(HTTP, [endpoint_slice(ending, endpoint("10.244.1.3", ready=True))]) == [
+        Endpoint("10.244.1.3", 8080, "worker1")
+    ]
+
+
+def test_ports_are_matched_by_name_and_protocol() -> None:
+    there = endpoint("10.244.1.2")
+    assert desired.endpoints(HTTP, [endpoint_slice(there, name="metrics")]) == []
+    assert desired.endpoints(HTTP, [endpoint_slice(there, protocol="UDP")]) == []
+
+
+def test_an_endpoint_in_two_slices_counts_once() -> None:
+    assert len(desired.endpoints(HTTP, [endpoint_slice(endpoint("10.244.1.2"))] * 2)) == 1
+
+
+def test_services_without_an_address_have_no_nat() -> None:
+    assert desired.service(service(clusterIP="None", clusterIPs=["None"]), []) is None
+    external = service(type="ExternalName", externalName="www.outside.example", clusterIP="", clusterIPs=[])
+    assert desired.service(external, []) is None
+
+
+def test_node_ports_are_taken_over() -> None:
+    found = desired.service(service(type="NodePort", ports=[{**HTTP, "nodePort": 30080}]), [])
+    assert found is not None
+    assert found.ports[0].node_port == 30080
+
+
+def balanced(name: str, created: str, address: str = "", **spec: Any) -> Obj:
+    ports = [{**HTTP, "nodePort": 30080}, {"name": "dns", "protocol": "UDP", "port": 53, "nodePort": 30053}]
+    obj = service(name, ports, type="LoadBalancer", **spec)
+    obj["metadata"]["creationTimestamp"] = created
+    obj["status"]["loadBalancer"] = {"ingress": [{"ip": address}]} if address else {}
+    return obj
+
+
+def test_a_service_keeps_its_address_and_a_new_one_gets_the_first_that_is_free() -> None:
+    services = [balanced("a", "2"), balanced("b", "1"), balanced("c", "0", "192.168.50.200")]
+    pool = ["192.168.50.200", "192.168.50.201"]
+    given = desired.assign(services, pool)
+    assert given == {("default", "c"): "192.168.50.200", ("default", "b"): "192.168.50.201"}
+
+
+def test_an_address_that_two_claim_goes_to_one() -> None:
+    services = [balanced("a", "0", "192.168.50.200"), balanced("b", "1", "192.168.50.200")]
+    given = desired.assign(services, ["192.168.50.200", "192.168.50.201"])
+    assert sorted(given.values()) == ["192.168.50.200", "192.168.50.201"]
+
+
+def test_a_load_balancer_class_is_someone_elses() -> None:
+    assert desired.is_balanced(balanced("a", "0"))
+    assert not desired.is_balanced(balanced("a", "0", loadBalancerClass="minipod.dev/python"))
+    assert not desired.is_balanced(service())
+
+
+def test_frontends_are_tcp_ports_with_all_nodes_behind_them() -> None:
+    excluded = node("control-plane", "192.168.50.10")
+    excluded["metadata"]["labels"] = {desired.EXCLUDED: ""}
+    given = {("default", "a"): "192.168.50.200"}
+    (found,) = desired.frontends([balanced("a", "0")], given, [node("worker1", "192.168.50.21"), excluded])
+    assert (found.owner, found.address, found.port) == ("default/a:http", "192.168.50.200", 80)
+    assert found.servers == (Server("worker1", "192.168.50.21", 30080),)
+
+
+def test_a_headless_service_has_the_names_of_its_ready_endpoints() -> None:
+    ready = {**endpoint("10.244.1.2"), "hostname": "db-0"}
+    slices = [endpoint_slice(ready, endpoint("10.244.1.3", ready=False))]
+    found = desired.named_service(service(clusterIP="None", clusterIPs=["None"]), slices)
+    assert found.cluster_ips == ()
+    assert found.endpoints == (NamedEndpoint(("10.244.1.2",), "db-0", (NamedPort("http", "TCP", 8080),)),)
+
+
+def test_a_service_with_an_address_needs_no_endpoints_for_its_names() -> None:
+    assert desired.named_service(service(), [endpoint_slice(endpoint("10.244.1.2"))]).endpoints == ()
+
+
+def test_pods_have_names_while_they_have_addresses() -> None:
+    metadata = {"namespace": "default", "name": "web-1"}
+    running: Obj = {"metadata": metadata, "status": {"phase": "Running", "podIPs": [{"ip": "10.244.1.2"}]}}
+    assert desired.named_pod(running) == NamedPod("default", "web-1", ("10.244.1.2",))
+    assert desired.named_pod({"metadata": metadata, "status": {"phase": "Pending"}}) is None
+    assert desired.named_pod({**running, "status": {**running["status"], "phase": "Succeeded"}}) is None
