@@ -22,6 +22,9 @@ from netfns.kernel import Kernel
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between an end and the next start
 
 
+NOT_STARTED = 127  # the status that a shell gives to a command that it cannot start
+
+
 class Process(Protocol):
     """What is needed of a started process; subprocess.Popen has it."""
 
@@ -45,10 +48,10 @@ class Spawner(Kernel, Protocol):
 
 
 class Daemon:
-    """Keeps one command running; its output goes to the file `log`. See the head of this file."""
+    """Keeps one command running; its output goes to the file `log`, and each end's status to `on_exit`."""
 
     def __init__(
-        self, machine: Spawner, argv: Sequence[str], log: Path, on_exit: Callable[[str], None], **options: Any
+        self, machine: Spawner, argv: Sequence[str], log: Path, on_exit: Callable[[int], None], **options: Any
     ) -> None:
         self._machine = machine
         self._argv = tuple(argv)
@@ -70,10 +73,10 @@ class Daemon:
         while True:
             started = asyncio.get_running_loop().time()
             try:
-                reason = f"ended with status {await self._once()}"
-            except OSError as error:
-                reason = f"does not start: {error}"
-            self._on_exit(f"{self._argv[0]} {reason}: it is started again")
+                status = await self._once()
+            except OSError:
+                status = NOT_STARTED
+            self._on_exit(status)
             lived = asyncio.get_running_loop().time() - started
             pause = FIRST_PAUSE if lived > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)

@@ -153,5 +153,5 @@ class LoadBalancerAgent(Agent):
             self._said.add(said)
             self.warn(obj, message)
 
-    def _haproxy_ended(self, reason: str) -> None:
-        self.warn(self.involved(), f"{self.node}: {reason}")
+    def _haproxy_ended(self, status: int) -> None:
+        self.warn(self.involved(), f"{self.node}: haproxy ended with status {status}: it is started again")

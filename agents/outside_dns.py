@@ -27,7 +27,7 @@ class OutsideDns:
     """
 
     def __init__(
-        self, machine: Spawner, addresses: Sequence[str], folder: Path, on_exit: Callable[[str], None]
+        self, machine: Spawner, addresses: Sequence[str], folder: Path, on_exit: Callable[[int], None]
     ) -> None:
         self._zone = folder / "outside.zone"
         self._text = dns.render_hosts(ZONE, {ZONE: addresses, f"www.{ZONE}": addresses})

@@ -2,7 +2,7 @@
 
 outside 203.0.113.10 --- (router, .1 of each network) --- underlay 192.168.50.0/24
                                                             |            |
-                                                   worker1 .21      worker2 .22
+          lb1 .11                                  worker1 .21      worker2 .22
                                                    cni0 10.244.1.1  cni0 10.244.2.1
                                                     |      |          |
                                                  a1 .2   a2 .3      b1 .2
