@@ -6,7 +6,9 @@ becomes a CommandError.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
+from typing import Any
 
 from netfns.kernel import CommandError
 from topo.enter import Completed, Links, Namespaces
@@ -28,6 +30,10 @@ class NodeKernel:
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         """Run a command; returns its standard output."""
         return _checked(self._namespaces.run(argv, stdin)).stdout
+
+    def spawn(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a command; options are subprocess.Popen's."""
+        return self._namespaces.popen(argv, **options)
 
     def ip(self, batch: str) -> None:
         """`ip -batch -`, in process when every line is one that topo.netlink knows."""

@@ -69,6 +69,10 @@ class Namespaces:
         """Those of a process. Takes over the pidfd; entering fails with ESRCH once the process is gone."""
         return cls([(pidfd, flags)])
 
+    def descriptor(self, kind: int) -> int:
+        """The descriptor that stands for one kind of namespace (NETWORK, …). Raises KeyError when none does."""
+        return {flag: fd for fd, flags in self._descriptors for flag in _FILES if flags & flag}[kind]
+
     def close(self) -> None:
         """Let go of the descriptors."""
         for descriptor, _ in self._descriptors:

@@ -106,8 +106,21 @@ class Machine:
         """A new pidfd of the machine's shell, the process whose namespaces are the machine's."""
         return os.pidfd_open(self.host.shell.pid)
 
+
+
+class Shell:
+    """Mininet's shell of a host or a switch: which process it is, and how to have another one."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @property
+    def pid(self) -> int:
+        """The process id of the present shell."""
+        return int(self._node.shell.pid)
+
     def revive(self) -> None:
-        """Put a new shell into the machine's namespaces in place of one that was killed."""
-        self.host.shell.wait()
-        self.host.cleanup()
-        self.host.startShell()
+        """Put a new shell in place of one that was killed: a host's goes into the host's own namespaces."""
+        self._node.shell.wait()
+        self._node.cleanup()
+        self._node.startShell()

@@ -22,7 +22,7 @@ from mininet.nodelib import LinuxBridge  # type: ignore[import-untyped]
 from mininet.topo import Topo  # type: ignore[import-untyped]
 
 from topo import plan
-from topo.machine import Machine, MachineHost
+from topo.machine import Machine, MachineHost, Shell
 
 
 class UnderlayError(Exception):
@@ -51,6 +51,11 @@ class Underlay:
 
     net: Mininet
     machines: Mapping[str, Machine]
+
+    @property
+    def shells(self) -> dict[str, Shell]:
+        """Mininet's shells, of hosts and switches, by name."""
+        return {node.name: Shell(node) for node in (*self.net.hosts, *self.net.switches)}
 
     def stop(self) -> None:
         """Take the net down machine by machine (a lab that ends as a whole needs no such thing)."""

@@ -1,0 +1,265 @@
+"""The kubelet of one node: says that the node is there, and keeps a worker for every pod bound to it.
+
+    Node object <── register, Ready, Lease ── kubelet ──> PodWorker (agents/pod_worker.py), one a pod
+                                                │
+                       netfns.bridge, netfns.ipam: the node's bridge, each pod's veth pair and addresses
+
+Invariants: a pod is attached before a container of it starts; its address is given back only when its namespaces are
+gone; what the kubelet tells the API is status and events, nothing else.
+
+Source: Kubernetes documentation, "kubelet", "Nodes: heartbeats".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agents.image_store import ImageStore
+from agents.node_kernel import NodeKernel
+from agents.pod_files import ClusterDns
+from agents.pod_sandbox import PodSandbox
+from agents.pod_status import timestamp
+from agents.pod_worker import PodWorker
+from controlplane.api import API
+from controlplane.errors import StatusError
+from controlplane.informer import Index, Informer
+from netfns import bridge, ipam
+from netfns.kernel import Kernel
+from topo.enter import NETWORK
+from topo.machine import Machine
+from topo.runtime import Runtime
+
+Obj = dict[str, Any]
+LEASE_NAMESPACE, LEASE_SECONDS, RENEW_EVERY = "kube-node-lease", 40, 10.0
+MAX_PODS = 250
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the kubelets of a lab share: the API, the pod runtime, image layers, and the Services by namespace."""
+
+    api: API
+    runtime: Runtime
+    cluster_dns: ClusterDns
+    services: Informer
+    services_by_namespace: Index
+    images: ImageStore = field(default_factory=ImageStore)
+
+
+class Kubelet:
+    """See the head of this file. `addresses` are the node's own."""
+
+    def __init__(self, shared: Shared, machine: Machine, kernel: Kernel, addresses: Iterable[str], labels: Obj) -> None:
+        self.api, self.runtime, self.images = shared.api, shared.runtime, shared.images
+        self.cluster_dns = shared.cluster_dns
+        self.name = machine.name
+        self.addresses = tuple(addresses)
+        self.network = os.dup(machine.namespaces.descriptor(NETWORK))
+        self.workers: dict[str, PodWorker] = {}
+        self._shared = shared
+        self._machine = machine
+        self._kernel = kernel
+        self._labels = labels
+        self._bridge: bridge.Bridge | None = None
+        self._pool: ipam.Pool | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pods = Informer(self.api, "Pod", field_selector=f"spec.nodeName={self.name}")
+
+    async def run(self) -> None:
+        """Register the node, wait for its range of addresses, then serve pods until cancelled."""
+        self.register()
+        await self._take_pod_range()
+        self._set_ready()
+        self._pods.on_change(self._pod_changed)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pods.run())
+            group.create_task(self._heartbeat())
+
+    def resync(self) -> None:
+        """Put back what the node may have lost."""
+        if self._bridge is not None:
+            bridge.apply_bridge(self._kernel, self._bridge)
+
+    # ---------------------------------------------------------------- the node
+
+    def register(self) -> None:
+        """Make the Node object, unless it is there from before."""
+        if self.api.find("Node", self.name) is None:
+            labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", **self._labels}
+            metadata = {"name": self.name, "labels": labels}
+            self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}})
+        addresses = [{"type": "InternalIP", "address": address} for address in self.addresses]
+        resources = {"pods": str(MAX_PODS), "cpu": str(os.cpu_count() or 1), "memory": _memory()}
+        status = {
+            "addresses": [*addresses, {"type": "Hostname", "address": self.name}],
+            "capacity": resources,
+            "allocatable": resources,
+            "nodeInfo": _node_info(),
+        }
+        self.api.update_status("Node", self.name, "", status)
+        self._renew_lease()
+
+    async def _take_pod_range(self) -> None:
+        """Wait until the control plane has given the node its ranges, and make the bridge."""
+        nodes = Informer(self.api, "Node", field_selector=f"metadata.name={self.name}")
+        given: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+
+        def look(_: Obj | None, node: Obj | None) -> None:
+            cidrs = tuple(((node or {}).get("spec") or {}).get("podCIDRs") or ())
+            if cidrs and not given.done():
+                given.set_result(cidrs)
+
+        nodes.on_change(look)
+        watching = asyncio.create_task(nodes.run())
+        try:
+            pod_cidrs = await given
+        finally:
+            watching.cancel()
+        self._bridge, self._pool = bridge.Bridge(pod_cidrs), ipam.new_pool(pod_cidrs)
+        await asyncio.to_thread(bridge.apply_bridge, self._kernel, self._bridge)
+
+    def _set_ready(self) -> None:
+        now = timestamp()
+        good = {
+            "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            "Ready": ("True", "KubeletReady", "kubelet is posting ready status"),
+        }
+        conditions = [
+            {"type": name, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now,
+             "lastTransitionTime": now}
+            for name, (status, reason, message) in good.items()
+        ]  # fmt: skip
+        self.api.update_status("Node", self.name, "", {"conditions": conditions})
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            self._renew_lease()
+
+    def _renew_lease(self) -> None:
+        spec = {
+            "holderIdentity": self.name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": timestamp().replace("Z", ".000000Z"),
+        }
+        if self.api.find("Lease", self.name, LEASE_NAMESPACE) is not None:
+            self.api.patch("Lease", self.name, LEASE_NAMESPACE, {"spec": spec})
+            return
+        metadata = {"name": self.name, "namespace": LEASE_NAMESPACE}
+        self.api.create({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+
+    # ---------------------------------------------------------------- pods
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        uid = (new or old or {})["metadata"]["uid"]
+        worker = self.workers.get(uid)
+        if new is None:
+            if worker is not None:
+                worker.removed()
+        elif old is not None and old["metadata"]["uid"] != uid:  # deleted and made again under the same name
+            self._pod_changed(old, None)
+            self._pod_changed(None, new)
+        elif worker is not None:
+            worker.changed(new)
+        elif "deletionTimestamp" in new["metadata"]:
+            self.remove(new)
+        elif new["status"].get("phase") not in ("Succeeded", "Failed"):
+            self.workers[uid] = PodWorker(self, new)
+            self.spawn(self._work(self.workers[uid]))
+
+    async def _work(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            del self.workers[worker.uid]
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside everything else; an error of it is logged."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("kubelet %s: a pod's worker failed", self.name, exc_info=task.exception())
+
+    def attach(self, uid: str, pod: str, sandbox: PodSandbox) -> tuple[str, ...]:
+        """Give a pod its addresses and plug it into the bridge. Raises IpamError, CommandError.
+
+        Not in a thread: half a millisecond, less than handing it over would cost.
+        """
+        assert self._pool is not None
+        assert self._bridge is not None
+        self._pool = ipam.allocate(self._pool, uid)
+        addresses = self._pool.addresses(uid)
+        attachment = bridge.Attachment(pod, uid, sandbox.pid, addresses)
+        pod_kernel = NodeKernel(pod, sandbox.namespaces)
+        try:
+            bridge.apply(self._kernel, pod_kernel, bridge.render(self._bridge, attachment))
+        finally:
+            pod_kernel.close()
+        return addresses
+
+    def release(self, uid: str) -> None:
+        """Take a pod's addresses back."""
+        if self._pool is not None:
+            self._pool = ipam.release(self._pool, uid)
+
+    def services_for(self, namespace: str) -> list[Obj]:
+        """The Services whose variables a pod of the namespace gets: its namespace's, and default/kubernetes."""
+        own = list(self._shared.services_by_namespace[namespace].values())
+        kubernetes = self._shared.services.get("default", "kubernetes")
+        return own if kubernetes is None or namespace == "default" else [kubernetes, *own]
+
+    def node_file(self, name: str) -> str:
+        """The text of the node's own hosts or resolv.conf."""
+        return Path("/run/minipod/machines", self.name, name).read_text()
+
+    def report(self, worker: PodWorker, status: Obj) -> None:
+        """Write a pod's status; a pod that is gone needs none."""
+        with contextlib.suppress(StatusError):
+            worker.pod = self.api.update_status("Pod", worker.name, worker.namespace, status)
+
+    def remove(self, pod: Obj) -> None:
+        """Remove the object of a pod that has ended."""
+        metadata = pod["metadata"]
+        with contextlib.suppress(StatusError):
+            self.api.delete("Pod", metadata["name"], metadata["namespace"], grace_period=0, uid=metadata["uid"])
+
+    def event(self, involved: Obj, kind: str, reason: str, message: str) -> None:
+        """Record an event, signed by this kubelet."""
+        self.api.event(involved, reason, message, type=kind, component="kubelet", host=self.name)
+
+
+def _memory() -> str:
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
+
+
+def _node_info() -> Obj:
+    uname = os.uname()
+    return {
+        "kernelVersion": uname.release,
+        "operatingSystem": "linux",
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(uname.machine, uname.machine),
+        "kubeletVersion": "v1.34.0-minipod",
+        "kubeProxyVersion": "",
+        "containerRuntimeVersion": "minipod://1",
+        "osImage": "Minipod",
+        "machineID": "",
+        "systemUUID": "",
+        "bootID": "",
+    }
+
+

@@ -1,0 +1,119 @@
+"""A pod's volumes: directories on the sandbox's tmpfs, bound into the containers that mount them.
+
+    emptyDir                    an empty directory that lives as long as the pod
+    configMap, secret,          files written from objects when the pod starts
+    downwardAPI, projected
+    hostPath                    a directory of the lab (never of the host)
+    anything else               an empty directory, for a lab has no storage classes; the event says so
+
+Sources: Kubernetes documentation, "Volumes"; API reference, Volume and VolumeMount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.container_env import ConfigError, Lookup, data_of, pod_field
+
+Obj = dict[str, Any]
+Mount = tuple[str, str, bool]
+_FILES = ("configMap", "secret", "downwardAPI", "projected")
+
+
+def prepare(pod: Obj, folder: Path, lookup: Lookup) -> dict[str, Path]:
+    """Make every volume of a pod below `folder`; returns where each is. Raises ConfigError, OSError."""
+    places = {}
+    for volume in pod["spec"].get("volumes") or ():
+        name = volume["name"]
+        if "hostPath" in volume:
+            places[name] = _host_path(volume["hostPath"])
+            continue
+        places[name] = folder / name
+        places[name].mkdir(parents=True, exist_ok=True)
+        for source in _FILES:
+            if source in volume:
+                _write_files(places[name], _files(pod, source, volume[source] or {}, lookup))
+    return places
+
+
+def is_stand_in(volume: Obj) -> bool:
+    """Whether a volume is an empty directory in place of storage that a lab does not have."""
+    return not any(source in volume for source in ("emptyDir", "hostPath", *_FILES))
+
+
+def mounts(container: Obj, places: Mapping[str, Path]) -> list[Mount]:
+    """A container's volumeMounts as (source, path in the container, read only). Raises ConfigError."""
+    result: list[Mount] = []
+    for mount in container.get("volumeMounts") or ():
+        if mount["name"] not in places:
+            raise ConfigError(f'volumeMounts: volume "{mount["name"]}" not found in the pod')
+        source = places[mount["name"]]
+        if mount.get("subPath"):
+            source = _below(source, mount["subPath"])
+            if not source.exists():
+                source.mkdir(parents=True)
+        result.append((str(source), mount["mountPath"], bool(mount.get("readOnly"))))
+    return result
+
+
+def _below(folder: Path, path: str) -> Path:
+    """`path` below `folder`. Raises ConfigError when it leaves the folder."""
+    target = (folder / path).resolve()
+    if path.startswith("/") or not target.is_relative_to(folder.resolve()):
+        raise ConfigError(f'subPath "{path}": must not leave the volume')
+    return target
+
+
+def _host_path(source: Obj) -> Path:
+    path, kind = Path(source["path"]), source.get("type") or ""
+    if kind == "DirectoryOrCreate" or (not kind and not path.exists()):
+        path.mkdir(parents=True, exist_ok=True)
+    elif kind == "FileOrCreate":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    elif kind == "Directory" and not path.is_dir():
+        raise ConfigError(f"hostPath type check failed: {path} is not a directory")
+    elif kind == "File" and not path.is_file():
+        raise ConfigError(f"hostPath type check failed: {path} is not a file")
+    return path
+
+
+def _files(pod: Obj, source: str, spec: Obj, lookup: Lookup) -> dict[str, bytes]:
+    if source == "downwardAPI":
+        items = spec.get("items") or ()
+        return {item["path"]: pod_field(pod, item["fieldRef"]["fieldPath"]).encode() for item in items if "fieldRef" in item}
+    if source == "projected":
+        files: dict[str, bytes] = {}
+        for part in spec.get("sources") or ():
+            for kind in ("configMap", "secret", "downwardAPI"):
+                if kind in part:
+                    files |= _files(pod, kind, part[kind], lookup)
+        return files
+    kind = "ConfigMap" if source == "configMap" else "Secret"
+    name = spec.get("name") or spec.get("secretName") or ""
+    obj = lookup(kind, name)
+    if obj is None:
+        if spec.get("optional"):
+            return {}
+        raise ConfigError(f'{kind.lower()} "{name}" not found')
+    return _chosen(kind, name, data_of(obj), spec)
+
+
+def _chosen(kind: str, name: str, data: Mapping[str, bytes], spec: Obj) -> dict[str, bytes]:
+    """All keys under their own names, or the listed ones under the paths given."""
+    items = spec.get("items")
+    if not items:
+        return dict(data)
+    missing = [item["key"] for item in items if item["key"] not in data]
+    if missing and not spec.get("optional"):
+        raise ConfigError(f"references non-existent {kind.lower()} key: {name}.{missing[0]}")
+    return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        target = _below(folder, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)

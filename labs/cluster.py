@@ -1,0 +1,133 @@
+"""What the supervisor runs: the underlay, the control plane, and the agents of every machine, put together.
+
+    topo.underlay ──> machines ──┬─> each node: kubelet, overlay, masquerade, kube-proxy
+    controlplane  ──> API ───────┼─> lb1: the load balancer      outside: its name server and a page
+                                 └─> the cluster's DNS records, the guardian
+
+Everything meets in the API and nowhere else: an agent can be taken out, and the others go on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from agents.dns import DnsAgent
+from agents.kube_proxy import KubeProxy
+from agents.kubelet import Kubelet, Shared
+from agents.load_balancer import LoadBalancerAgent
+from agents.masquerade import MasqueradeAgent
+from agents.node_kernel import NodeKernel
+from agents.outside import OutsideWorld
+from agents.overlay import OverlayAgent
+from agents.pod_files import ClusterDns
+from controlplane.informer import Informer
+from controlplane.manager import ControlPlane
+from labs.cluster_file import ClusterConfig
+from labs.guardian import Guardian
+from netfns.balancer import Frontend, Server
+from topo import plan, underlay
+from topo.machine import Machine
+from topo.runtime import Runtime
+from topo.underlay import Underlay
+
+log = logging.getLogger(__name__)
+DNS_FOLDER = Path("/run/minipod/dns")
+MACHINE_FILES = Path("/run/minipod/files")
+POD_CIDRS, SERVICE_CIDRS = (str(plan.POD_CIDR),), (str(plan.SERVICE_CIDR),)
+
+
+class Cluster:
+    """A lab's cluster. `build` makes the hardware, `run` keeps everything going until cancelled."""
+
+    def __init__(self, config: ClusterConfig, progress: Callable[[str], None]) -> None:
+        self.config = config
+        self.control_plane = ControlPlane()
+        self.api = self.control_plane.api
+        self.kubelets: dict[str, Kubelet] = {}
+        self._progress = progress
+        self.underlay: Underlay
+        self.runtime: Runtime
+        self._parts: list[Coroutine[Any, Any, None]] = []
+
+    async def build(self) -> None:
+        """Make the machines, the pod runtime and the first objects. Raises UnderlayError."""
+        self.runtime = Runtime("agents.images.standins:preload", on_restart=self._runtime_restarted)
+        self.underlay = await asyncio.to_thread(underlay.build, self.config.workers, self._progress)
+        self.runtime.attach(asyncio.get_running_loop())
+        self.control_plane.start()
+        self._add_nodes()
+        self._add_services()
+        self._progress(f"{len(self.kubelets)} nodes start their agents")
+
+    async def run(self) -> None:
+        """Run the control plane and every agent until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.control_plane.run())
+            for part in self._parts:
+                group.create_task(part)
+
+    def machine(self, name: str) -> Machine:
+        """A machine by name. Raises KeyError."""
+        return self.underlay.machines[name]
+
+    def _add_nodes(self) -> None:
+        services = Informer(self.api, "Service")
+        by_namespace = services.index(lambda service: [service["metadata"]["namespace"]])
+        self._parts.append(services.run())
+        dns = ClusterDns((str(plan.DNS_SERVICE),))
+        shared = Shared(self.api, self.runtime, dns, services, by_namespace)
+        guardian = Guardian(self.underlay, self.machine_event)
+        for spot in plan.spots(self.config.workers):
+            if spot.kind != "node":
+                continue
+            machine = self.machine(spot.name)
+            kernel = NodeKernel(spot.name, machine.namespaces)
+            role = "control-plane" if spot.name == plan.CONTROL_PLANE else "worker"
+            labels = {f"node-role.kubernetes.io/{role}": ""}
+            kubelet = Kubelet(shared, machine, kernel, [str(address.ip) for address in spot.interfaces[:1]], labels)
+            self.kubelets[spot.name] = kubelet
+            agents = (
+                OverlayAgent(self.api, spot.name, kernel),
+                MasqueradeAgent(self.api, spot.name, kernel, POD_CIDRS),
+                KubeProxy(self.api, spot.name, kernel, POD_CIDRS, SERVICE_CIDRS),
+            )
+            self._parts += [kubelet.run(), *(agent.run() for agent in agents)]
+        self._parts.append(guardian.run())
+
+    def _add_services(self) -> None:
+        """What serves the cluster from machines that are no nodes, and the records of its DNS."""
+        api_server = Server(plan.CONTROL_PLANE, str(plan.NODES.ipv4[10]), plan.API_PORT)
+        api_frontend = Frontend("default/kubernetes:https", str(plan.API_ADDRESS), plan.API_PORT, (api_server,))
+        first, last = (int(address) for address in plan.LOAD_BALANCER_POOL)
+        pool = [str(type(plan.API_ADDRESS)(number)) for number in range(first, last + 1)]
+        lb1, outside = (NodeKernel(name, self.machine(name).namespaces) for name in ("lb1", "outside"))
+        ranges = (*SERVICE_CIDRS, *POD_CIDRS)
+        outside_addresses = [str(address.ip) for address in plan.OUTSIDE.interface(10)]
+        self._parts += [
+            LoadBalancerAgent(self.api, "lb1", lb1, pool, _folder("lb1"), [api_frontend]).run(),
+            DnsAgent(self.api, _made(DNS_FOLDER), str(plan.DNS_SERVICE), ranges).run(),
+            OutsideWorld(outside, outside_addresses, _folder("outside"), self._ended("outside")).run(),
+        ]
+
+    def machine_event(self, machine: str, reason: str, message: str) -> None:
+        """Record an event on a machine: on its Node object, or on one that would be its."""
+        involved = self.api.find("Node", machine) or {"apiVersion": "v1", "kind": "Node", "metadata": {"name": machine}}
+        self.api.event(involved, reason, message, type="Warning", component="supervisor", host=machine)
+        log.warning("%s: %s: %s", machine, reason, message)
+
+    def _runtime_restarted(self, message: str) -> None:
+        self.machine_event(plan.CONTROL_PLANE, "RuntimeRestarted", message)
+
+    def _ended(self, machine: str) -> Callable[[int], None]:
+        return lambda status: self.machine_event(machine, "ProcessRestarted", f"a server ended with status {status}")
+
+
+def _folder(machine: str) -> Path:
+    return _made(MACHINE_FILES / machine)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,88 @@
+"""The cluster file: what a lab is made of. Every field has a default, so an empty file is a valid one.
+
+    apiVersion: minipod.dev/v1
+    kind: Cluster
+    workers: 2              # 1 to 75
+    cni: flannel            # the pod network
+    proxyMode: nftables     # how services are translated
+
+Options of `minipod up` win over the file.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labs.errors import LabError
+from topo import plan
+
+API_VERSION, KIND = "minipod.dev/v1", "Cluster"
+CNIS = ("flannel",)
+PROXY_MODES = ("nftables",)
+_NAMES = {"workers": "workers", "cni": "cni", "proxyMode": "proxy_mode"}
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """A lab's make-up. Raises LabError when a value cannot be."""
+
+    workers: int = 2
+    cni: str = "flannel"
+    proxy_mode: str = "nftables"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, for `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ClusterConfig":
+        """The inverse of `to_json`."""
+        return cls(**data)
+
+    def checked(self, place: str) -> "ClusterConfig":
+        """Itself, when every value is possible. Raises LabError that begins with `place`."""
+        if isinstance(self.workers, bool) or not isinstance(self.workers, int):
+            raise LabError(f"{place}: workers: want a whole number, got {self.workers!r}")
+        if not 1 <= self.workers <= plan.MAX_WORKERS:
+            raise LabError(f"{place}: workers: want 1 to {plan.MAX_WORKERS}, got {self.workers}")
+        for name, value, known in (("cni", self.cni, CNIS), ("proxyMode", self.proxy_mode, PROXY_MODES)):
+            if value not in known:
+                raise LabError(f"{place}: {name}: want one of {', '.join(known)}, got {value!r}")
+        return self
+
+
+def load(path: Path) -> ClusterConfig:
+    """Read a cluster file. Raises LabError naming the file, the field and what is wanted."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}: give the path of a cluster file") from None
+    except UnicodeDecodeError:
+        raise LabError(f"{path}: not text: give the path of a cluster file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise LabError(f"{place}: {getattr(error, 'problem', None) or 'malformed YAML'}: mend the YAML") from None
+    return _from_document({} if data is None else data, str(path))
+
+
+def _from_document(data: Any, place: str) -> ClusterConfig:
+    if not isinstance(data, dict):
+        raise LabError(f"{place}: want a mapping with kind: {KIND}, got {type(data).__name__}")
+    for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if data.get(field, wanted) != wanted:
+            raise LabError(f"{place}: {field}: want {wanted}, got {data[field]!r}")
+    unknown = sorted(str(key) for key in data if key not in (*_NAMES, "apiVersion", "kind"))
+    if unknown:
+        raise LabError(f"{place}: {unknown[0]}: unknown field: want one of {', '.join(_NAMES)}")
+    values = {name: data[key] for key, name in _NAMES.items() if key in data}
+    return ClusterConfig(**values).checked(place)
+
+
+def with_options(config: ClusterConfig, **options: Any) -> ClusterConfig:
+    """`config` with the options that are given (not None). Raises LabError."""
+    known = {field.name for field in fields(ClusterConfig)}
+    given = {name: value for name, value in options.items() if name in known and value is not None}
+    return replace(config, **given).checked("minipod up")

@@ -1,0 +1,124 @@
+"""The lab's own door, beside the Kubernetes API: what only someone on the host asks for.
+
+    {"do": "enter", "machine": "pod/web-1"}  ->  {"pid": …} with a pidfd, to go into the machine's namespaces
+    {"do": "status"}                         ->  machines, nodes, pods in numbers
+
+One request a message (topo.wire) on a Unix socket in the lab's folder, which only its owner may open.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from typing import Any
+
+from labs.cluster import Cluster
+from labs.errors import LabError
+from topo import wire
+from topo.enter import NETWORK
+
+Message = dict[str, Any]
+
+
+class ControlServer:
+    """Answers requests, each connection in a task of its own."""
+
+    def __init__(self, cluster: Cluster, listening: socket.socket) -> None:
+        self._cluster = cluster
+        self._socket = listening
+        self._socket.setblocking(False)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                connection, _ = await loop.sock_accept(self._socket)
+                connection.setblocking(False)
+                group.create_task(self._serve(connection))
+
+    async def _serve(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with connection:
+            while True:
+                readable: asyncio.Future[None] = loop.create_future()
+                loop.add_reader(connection, lambda f=readable: f.done() or f.set_result(None))
+                try:
+                    await readable
+                finally:
+                    loop.remove_reader(connection)
+                try:
+                    received = wire.receive(connection)
+                except ValueError:
+                    return
+                if received is None:
+                    return
+                with contextlib.suppress(OSError):
+                    self._answer(connection, received[0])
+
+    def _answer(self, connection: socket.socket, request: Message) -> None:
+        try:
+            match request.get("do"):
+                case "enter":
+                    descriptor = self.descriptor(str(request["machine"]), str(request.get("container") or ""))
+                    wire.send(connection, {}, [descriptor])
+                    os.close(descriptor)
+                case "status":
+                    wire.send(connection, self.status())
+                case other:
+                    wire.send(connection, {"error": f"control: do: want enter or status, got {other!r}"})
+        except LabError as error:
+            wire.send(connection, {"error": str(error)})
+
+    def descriptor(self, machine: str, container: str = "") -> int:
+        """A new pidfd of a process whose namespaces are the machine's or the container's. Raises LabError."""
+        kind, _, name = machine.partition("/")
+        if kind == "pod":
+            return self._pod_descriptor(name, container)
+        machines = self._cluster.underlay.machines
+        found = machines.get(name or kind)
+        if found is None or (name and found.kind != kind):
+            known = ", ".join(sorted(_path(m.kind, m.name) for m in machines.values()))
+            raise LabError(f"{machine}: no such machine: want one of {known}, or pod/NAME[.NAMESPACE]")
+        return found.anchor()
+
+    def _pod_descriptor(self, name: str, container: str) -> int:
+        sandbox = None
+        for namespace, pod_name in _readings(name):
+            for kubelet in self._cluster.kubelets.values():
+                for worker in kubelet.workers.values():
+                    if (worker.namespace, worker.name) == (namespace, pod_name):
+                        sandbox = worker.sandbox
+                        container = container or worker.containers[0].name
+        if sandbox is None:
+            raise LabError(f"pod/{name}: no such pod runs: see `minipod get pods -A`")
+        if container not in sandbox.containers:
+            raise LabError(f"pod/{name}: container {container} does not run: see `minipod get pods -A`")
+        return os.dup(sandbox.containers[container].descriptor(NETWORK))
+
+    def status(self) -> Message:
+        """The lab in numbers."""
+        api = self._cluster.api
+        nodes, _ = api.list("Node")
+        pods, _ = api.list("Pod")
+        return {
+            "config": self._cluster.config.to_json(),
+            "machines": [_path(m.kind, m.name) for m in self._cluster.underlay.machines.values()],
+            "nodes": {node["metadata"]["name"]: _ready(node) for node in nodes},
+            "pods": {"total": len(pods), "ready": sum(_ready(pod) for pod in pods)},
+        }
+
+
+def _path(kind: str, name: str) -> str:
+    return name if kind == name else f"{kind}/{name}"
+
+
+def _readings(name: str) -> list[tuple[str, str]]:
+    """NAME[.NAMESPACE], whose NAME may have dots itself: (namespace, name) as it may be meant."""
+    head, _, tail = name.rpartition(".")
+    return [("default", name), *([(tail, head)] if head else [])]
+
+
+def _ready(obj: Message) -> bool:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,0 +1,105 @@
+"""A running lab, as commands, tests and notebooks hold it.
+
+    lab = Lab.attach("lab")
+    lab.exec("pod/web-1", ["curl", "-s", "http://api"]).stdout
+"""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from labs.errors import LabError
+from labs.launch import connect, wait_for_end
+from labs.state import StateFolder
+from topo import wire
+from topo.enter import Completed, environment
+
+
+class Lab:
+    """A running lab of this user. Every method raises LabError when the lab has ended."""
+
+    def __init__(self, folder: StateFolder, info: dict[str, Any]) -> None:
+        self.name = folder.name
+        self.folder = folder
+        self.info = info
+
+    @classmethod
+    def attach(cls, name: str | None = None) -> "Lab":
+        """The running lab with this name. Raises LabError."""
+        folder = StateFolder.of(name)
+        return cls(folder, folder.read())
+
+    @property
+    def kubeconfig(self) -> str:
+        """The path of its kubeconfig."""
+        return str(self.folder.path / "kubeconfig")
+
+    def down(self) -> None:
+        """End the lab and all that is in it."""
+        try:
+            pidfd = os.pidfd_open(self.info["pid"])
+        except ProcessLookupError:
+            return
+        if self.folder.is_running():
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+        wait_for_end(self.info["pid"])
+
+    def ask(self, **request: Any) -> tuple[dict[str, Any], list[int]]:
+        """One request at the lab's own door (labs.control): the answer and its descriptors."""
+        try:
+            with connect(self.folder.path / "control.sock", socket.SOCK_SEQPACKET) as channel:
+                wire.send(channel, request)
+                received = wire.receive(channel)
+        except OSError as error:
+            raise LabError(f"lab {self.name}: {error.strerror}: is it running? see `minipod ls`") from None
+        if received is None:
+            raise LabError(f"lab {self.name}: ended: start it with `minipod up --name {self.name}`")
+        if "error" in received[0]:
+            raise LabError(received[0]["error"])
+        return received
+
+    def status(self) -> dict[str, Any]:
+        """The lab in numbers; see labs.control."""
+        return self.ask(do="status")[0]
+
+    def exec(
+        self, machine: str, argv: Sequence[str], stdin: str = "", *, container: str = "", timeout: float | None = None
+    ) -> Completed:
+        """Run a command on a machine or in a pod to its end. A time-out (seconds) gives status 124, as timeout(1)."""
+        command = self._command(machine, argv, container)
+        try:
+            done = subprocess.run(
+                command, input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout,
+                env=environment(), check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            partial = (error.stdout or b"").decode(errors="replace")
+            return Completed(tuple(argv), 124, partial, f"no end after {timeout} s")
+        return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def replace_process(self, machine: str, argv: Sequence[str], container: str = "") -> NoReturn:
+        """Become a command on a machine: for `minipod exec` and `shell`, which keep their terminal."""
+        command = self._command(machine, argv, container)
+        os.execvpe(command[0], command, environment())
+
+    def _command(self, machine: str, argv: Sequence[str], container: str) -> list[str]:
+        """The command that goes into a machine's namespaces first: nsenter(1)."""
+        _, descriptors = self.ask(do="enter", machine=machine, container=container)
+        pid = _pid_of(descriptors[0])
+        os.close(descriptors[0])
+        kinds = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        if self.info["isolation"] == "user-namespace":
+            kinds.append("--user")
+        return ["nsenter", f"--target={pid}", *kinds, "--", *argv]
+
+
+def _pid_of(pidfd: int) -> int:
+    """The process id, as this process sees it, behind a pidfd."""
+    with open(f"/proc/self/fdinfo/{pidfd}") as lines:
+        return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
+
+

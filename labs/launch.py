@@ -1,0 +1,175 @@
+"""`minipod up`: from a cluster's make-up to a lab in which all is Ready.
+
+    lock the name -> test the kernel -> open the sockets that the host sees -> sandbox -> progress … ready -> keep
+
+Invariant: until the last step the lab hangs on this process: if it ends, for whatever reason, the lab ends.
+"""
+
+import compileall
+import json
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from labs.cluster_file import ClusterConfig
+from labs.errors import LabError
+from labs.state import StateFolder
+from topo import preflight, sandbox
+from topo.enter import PATH
+from topo.rootfs import CODE
+from topo.sandbox import Plan, Sandbox, SandboxError
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("topo", "netfns", "controlplane", "agents", "labs")
+LOG_LINES = 15
+
+
+def up(
+    folder: StateFolder, config: ClusterConfig, *, privileged: bool = False, progress: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Start a lab and return lab.json's content once all is Ready. Raises LabError; nothing runs then."""
+    folder.make()
+    lock = folder.lock()
+    try:
+        mode = _isolation(privileged, progress)
+        _compile_packages()
+        sockets = _open_sockets(folder)
+        lab = _start(folder, config, lock, sockets, privileged=mode == "privileged")
+        info = {"pid": lab.pid, "isolation": mode, "config": config.to_json(), "code": str(ROOT)}
+        try:
+            folder.write(info)
+            _follow(lab, folder, progress)
+        except BaseException:
+            _end(lab)
+            raise
+        lab.lifeline.sendall(b"keep\n")
+        return info
+    finally:
+        os.close(lock)
+
+
+def _isolation(privileged: bool, progress: Callable[[str], None]) -> str:
+    """Which sandbox this kernel allows: "user-namespace" or "privileged". Raises LabError naming what is lacking."""
+    if privileged and os.geteuid() != 0:
+        raise LabError("--privileged: needs root: leave it out, or run as root")
+    lacking = preflight.lacking(privileged=privileged)
+    if not lacking:
+        return "privileged" if privileged else "user-namespace"
+    if not privileged and os.geteuid() == 0 and not preflight.lacking(privileged=True):
+        progress("warning: no user namespace can be made here, so this lab runs as the host's root: no grading in it")
+        return "privileged"
+    raise LabError("\n".join(lacking))
+
+
+def _compile_packages() -> None:
+    """Byte-compile what the sandbox will load, for it cannot write here; without rights to do so it just starts slower."""
+    for package in PACKAGES:
+        compileall.compile_dir(ROOT / package, quiet=2)
+
+
+def _open_sockets(folder: StateFolder) -> dict[str, socket.socket]:
+    """The sockets that the host sees: opened here, answered in the sandbox."""
+    sockets = {"api_tcp": socket.create_server(("127.0.0.1", 0), backlog=128)}
+    for name, kind in (("api_unix", socket.SOCK_STREAM), ("control", socket.SOCK_SEQPACKET)):
+        path = folder.path / f"{name.removesuffix('_unix')}.sock"
+        path.unlink(missing_ok=True)
+        sockets[name] = socket.socket(socket.AF_UNIX, kind)
+        with _short_path(path) as short:
+            sockets[name].bind(short)
+        path.chmod(0o600)
+        sockets[name].listen(128)
+    return sockets
+
+
+class _short_path:  # noqa: N801 (a context manager used as a function)
+    """A path to a socket that fits into the 107 bytes of sockaddr_un, however deep its folder is; see unix(7)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> str:
+        self._descriptor = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._descriptor}/{self._path.name}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def connect(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A connection to a Unix socket at a path of any length. Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX, kind)
+    with _short_path(path) as short:
+        connection.connect(short)
+    return connection
+
+
+def _start(
+    folder: StateFolder, config: ClusterConfig, lock: int, sockets: dict[str, socket.socket], *, privileged: bool
+) -> Sandbox:
+    settings = {"name": folder.name, "config": config.to_json()}
+    descriptors = {name: sock.fileno() for name, sock in sockets.items()}
+    environment = {"PATH": PATH, "PYTHONPATH": CODE, "LANG": "C.UTF-8", "HOME": "/root", "PYTHONUNBUFFERED": "1"}
+    log = os.open(folder.path / "lab.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        return sandbox.start(
+            Plan(
+                argv=sandbox.python_argv("labs.supervisor", json.dumps(settings | descriptors)),
+                environment=environment,
+                code=ROOT,
+                state=folder.path,
+                log=log,
+                inherited=(lock, *descriptors.values()),
+                privileged=privileged,
+            )
+        )
+    except (SandboxError, OSError) as error:
+        raise LabError(str(error)) from None
+    finally:
+        os.close(log)
+        for sock in sockets.values():
+            sock.close()
+
+
+def _follow(lab: Sandbox, folder: StateFolder, progress: Callable[[str], None]) -> None:
+    """Show the lab's progress until it is ready. Raises LabError with the end of its log when it is not."""
+    for line in _lines(lab.lifeline):
+        if line.startswith("error "):
+            raise LabError(line.removeprefix("error "))
+        message = json.loads(line)
+        if "progress" in message:
+            progress(message["progress"])
+        elif "ready" in message:
+            return
+        else:
+            raise LabError(f"lab {folder.name}: {message['error']}: see {folder.path}/lab.log")
+    tail = "\n".join((folder.path / "lab.log").read_text(errors="replace").splitlines()[-LOG_LINES:])
+    if tail:
+        print(tail, file=sys.stderr)
+    raise LabError(f"lab {folder.name}: ended while it was starting: see {folder.path}/lab.log")
+
+
+def _lines(lifeline: socket.socket) -> Iterator[str]:
+    buffer = b""
+    while data := lifeline.recv(4096):
+        *lines, buffer = (buffer + data).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+
+
+def _end(lab: Sandbox) -> None:
+    """End a lab that will not be kept, and wait until it has ended."""
+    lab.kill()
+    wait_for_end(lab.pid)
+
+
+def wait_for_end(pid: int) -> None:
+    """Return when a process, and with it everything in its sandbox, has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    select.select([pidfd], [], [])
+    os.close(pidfd)

@@ -1,0 +1,2 @@
+def lacking(*, privileged: bool) -> list[str]:
+    return []
