@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 
 STDOUT, STDERR = 1, 2
 # Plain numbers: hashing an enum's member runs Python code.
-SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGWINCH = map(
-    int, (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGWINCH)
+SIGINT, SIGQUIT, SIGTERM, SIGCHLD, SIGWINCH, SIGPIPE = map(
+    int, (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGWINCH, signal.SIGPIPE)
 )
 
 
@@ -43,13 +43,15 @@ def hostname() -> str:
 
 
 def end_on(signals: Mapping[int, int]) -> None:
-    """End at once with the given exit status when one of these signals comes: {signal number: exit
-    status}.
+    """End at once with the given status when one of these signals comes: {signal number: exit status}.
+
+    A write to a client that has gone becomes an error: a container starts with SIGPIPE at its default.
     """
 
     def end(number: int, _frame: object) -> None:
         os._exit(signals[number])
 
+    _signal.signal(SIGPIPE, _signal.SIG_IGN)
     for number in signals:
         _signal.signal(number, end)
 

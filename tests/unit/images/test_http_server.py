@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 DEADLINE = 10.0
+ROOT = Path(__file__).resolve().parents[3]
 HELLO = "from agents.images import http_server, hello_app\nhttp_server.{}\nhello_app.main([])"
 
 
@@ -135,3 +140,19 @@ def test_an_error_in_a_handler_is_a_500_and_no_end(start: Any, connect: Any) -> 
     assert client.get("/x")[0] == 500
     assert client.get("/y")[0] == 500
     assert "GET /x: ZeroDivisionError" in standin.log
+
+
+def test_a_log_that_nobody_reads_does_not_end_a_server_that_began_with_the_default_sigpipe(
+    connect: Any,
+) -> None:
+    code = "import signal\nsignal.signal(signal.SIGPIPE, signal.SIG_DFL)\nfrom agents.images import hello_app"
+    argv = [sys.executable, "-c", f"{code}\nhello_app.main([])"]
+    with subprocess.Popen(
+        argv, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PORT": "0"}
+    ) as hello:
+        assert hello.stderr
+        port = int(hello.stderr.readline().split()[-1])
+        hello.stderr.close()
+        client = connect(port)
+        assert [client.get("/")[0] for _ in range(2)] == [200, 200]  # each writes a line
+        hello.kill()
