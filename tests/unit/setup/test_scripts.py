@@ -49,17 +49,6 @@ def test_shell_scripts_parse(path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="optional package: shellcheck")
-def test_shellcheck_finds_nothing() -> None:
-    done = subprocess.run(
-        ["shellcheck", "-x", "-P", "SCRIPTDIR", "-s", "bash", *SHELL],
-        capture_output=True,
-        text=True,
-        cwd=CHECKOUT,
-    )
-    assert done.stdout == ""
-
-
 @pytest.mark.parametrize("path", SHELL[: len(COMMANDS) + 1], ids=lambda path: path.name)
 def test_commands_are_executable(path: Path) -> None:
     assert path.stat().st_mode & 0o111 == 0o111
