@@ -40,6 +40,7 @@ from ipaddress import ip_address, ip_network
 
 from netfns.kernel import CommandError, Kernel
 from netfns.marks import MASQUERADE
+from netfns.transactions import transactions
 
 TABLE = "service"
 SYSCTLS = {
@@ -218,13 +219,13 @@ def _table(family: str, desired: ServiceProxy, elements: list[Element]) -> str:
     address, ip = ("ipv4_addr", "ip") if family == "ip" else ("ipv6_addr", "ip6")
     port = f"{address} . inet_proto . inet_service"
     places = {
-        "map services": f"{port} : mark",
         "map endpoints": f"{port} . mark : {address} . inet_service",
-        "set no_endpoints": port,
-        "set external": port,
         "set hairpin": f"{address} . {port} . mark",
+        "set external": port,
+        "map services": f"{port} : mark",
+        "set no_endpoints": port,
         "set cluster_ips": address,
-    }
+    }  # what is looked up first comes last: see transactions.py
     held: dict[str, list[str]] = defaultdict(list)
     for element in elements:
         held[element.place].append(str(element))
@@ -241,7 +242,7 @@ def _table(family: str, desired: ServiceProxy, elements: list[Element]) -> str:
     )
     picks = "".join(f"\tchain pick-{count} {{\n{_pick(count)}\t}}\n\n" for count in counts)
     head = f"table {family} {TABLE}\ndelete table {family} {TABLE}\n"
-    return f"{head}table {family} {TABLE} {{\n{sets}{pickers}{picks}{chains}}}\n"
+    return f"{head}table {family} {TABLE} {{\n{pickers}{sets}{picks}{chains}}}\n"
 
 
 CHAINS = """\
@@ -438,11 +439,12 @@ def prepare(kernel: Kernel) -> None:
 
 
 def apply(kernel: Kernel, ruleset: str) -> None:
-    """Load the text of `render` or `render_change`, in one transaction. Raises CommandError, and then
-    nothing changed.
+    """Load the text of `render` or `render_change`, in one transaction where it fits into one.
+
+    Raises CommandError, and then that transaction changed nothing.
     """
-    if ruleset:
-        kernel.nft(ruleset)
+    for transaction in transactions(ruleset):
+        kernel.nft(transaction)
 
 
 def observe(kernel: Kernel) -> str:

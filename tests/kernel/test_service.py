@@ -128,6 +128,13 @@ def test_new_connections_go_only_to_the_endpoint_that_is_left(
     assert {serving["a2"].connect(WEB, 80) for _ in range(MANY)} == {f"b1 {A2}"}
 
 
+def test_more_services_than_one_netlink_message_takes(kernel: Machine) -> None:
+    many = tuple(a_service(http(A1, B1), cluster_ips=(f"10.96.{n // 250}.{n % 250}",)) for n in range(1000))
+    desired = proxy("worker1", replace(ROWS[0], given=many))
+    service.apply(kernel, service.render(desired))
+    assert len(held(kernel, " : 10.244.")) == 2000
+
+
 def test_a_refused_text_leaves_the_rules_in_force(serving: dict[str, Machine]) -> None:
     desired = proxy("worker1", ROWS[0])
     service.apply(serving["worker1"], service.render(desired))
