@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
         return _fail(f"UNKNOWN: {error}")
     try:
         address = socket.getaddrinfo(host or "localhost", port)[0]
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: a label is empty or too long
         return _fail(f"DNS: lookup {host}: no such host")
     protocol = flags.text("protocol") or "tcp"
     if protocol == "udp":

@@ -66,7 +66,11 @@ def exchange(
     lines.append("Connection: close")
     if body:
         lines.append(f"Content-Length: {len(body)}")
-    with socket.create_connection((host, port), timeout) as sock:
+    try:
+        connection = socket.create_connection((host, port), timeout)
+    except UnicodeError:  # a label of the name is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
+    with connection as sock:
         sock.sendall("\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body)
         data = b""
         while True:

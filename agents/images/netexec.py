@@ -240,7 +240,7 @@ def dial(request: Request) -> Response:
     def run() -> Response:
         try:  # the name is looked up once, so that all tries go to one address, as the real one does
             address = str(socket.getaddrinfo(form.get("host", ""), int(port))[0][4][0])
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label is empty or too long
             return text_response(f"host and/or port param are invalid. {error}\n", 400)
         return dial_many(DIALERS[protocol], address, int(port), what, int(tries))
 

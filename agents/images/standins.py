@@ -30,7 +30,7 @@ STANDINS: dict[str, str] = {
     "whoami": "agents.images.whoami:main",
 }
 # What agnhost's sub-commands import on first use.
-_LATER = ("connect", "netexec", "porter", "serve_hostname")
+_LATER = ("agnhost_files", "connect", "guestbook", "netexec", "porter", "serve_hostname", "tcp_reset")
 _WARM_UPS = 16  # CPython adapts a function after eight calls
 
 

@@ -41,12 +41,14 @@ def netexec(start: Any, connect: Any) -> Callable[..., Any]:
         ("/dial?host=h&port=80&request=x&tries=a", 400, 'tries parameter is invalid. "a"\n'),
         ("/dial?host=h&port=80", 400, "request parameter not specified. <nil>\n"),
         ("/dial?host=h&port=80&request=x&protocol=foo", 400, "unsupported protocol. foo\n"),
+        ("/dial?host=a..b&port=80&request=x", 400, None),
         ("/dial?host=h&port=&request=x", 400, 'host and/or port param are invalid. port ""\n'),
     ],
 )
-def test_endpoints(netexec: Any, target: str, status: int, body: str) -> None:
+def test_endpoints(netexec: Any, target: str, status: int, body: str | None) -> None:
     _, client = netexec()
-    assert client.get(target, X_Forwarded_For="1.2.3.4") == (status, body)
+    answer = client.get(target, X_Forwarded_For="1.2.3.4")
+    assert answer == (status, answer[1] if body is None else body)
 
 
 def test_clientip_headers_redirect_and_root(netexec: Any) -> None:
@@ -133,7 +135,7 @@ def test_the_same_port_twice_is_told(netexec: Any, start: Any) -> None:
         ("127.0.0.1:{udp}", ["--protocol=udp", "--timeout=5s"], 0, ""),
         ("127.0.0.1:1", [], 1, "REFUSED"),
         ("127.0.0.1:1", ["--protocol", "udp", "--timeout=5s"], 1, "REFUSED: .*"),
-        ("no-such-name.invalid:80", [], 1, "DNS: .*"),
+        ("no..name:80", [], 1, "DNS: lookup no..name: no such host"),
         ("127.0.0.1", [], 1, "UNKNOWN: address 127.0.0.1: missing port in address"),
         ("[::1:80", [], 1, "UNKNOWN: .*"),
         ("255.255.255.255:80", [], 1, "OTHER: .*"),
@@ -215,3 +217,37 @@ def test_pause_and_unknown_subcommands(start: Any) -> None:
     unknown = start("agnhost", "nope")
     assert unknown.process.wait(10) == 1
     assert 'unknown command "nope"' in unknown.log
+
+
+def test_guestbook_replicates(start: Any, connect: Any, free_port: int) -> None:
+    primary = start("agnhost", "guestbook", f"--http-port={free_port}", f"--backend-port={free_port}")
+    client = connect(free_port)
+    assert client.get("/set?key=messages&value=,a%20b") == (200, '{"message":"Updated"}')
+    client.connection.close()
+    assert client.get("/get?key=messages") == (200, '{"data": ",a b"}')
+    replica = start(
+        "agnhost", "guestbook", "--http-port=0", f"--backend-port={free_port}", "--replicaof=localhost"
+    )
+    replica_client = connect(replica.port("serving"))
+    assert json.loads(replica_client.get("/get")[1]) == {"data": {"messages": ",a b"}}
+    primary.wait_log(r"GET /register\?host=")
+    assert client.get("/guestbook?cmd=nope")[0] == 400
+
+
+def test_tcp_reset(start: Any) -> None:
+    port = start("agnhost", "tcp-reset", "--port=0").port("serving")
+    for data, reset in ((b"1", False), (b"12", True)):
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            sock.sendall(data)
+            try:
+                assert sock.recv(1) == b""
+                assert not reset
+            except ConnectionResetError:
+                assert reset
+
+
+def test_test_webserver_serves_the_containers_files(start: Any, connect: Any, tmp_path: Any) -> None:
+    (tmp_path / "file").write_text("here")
+    client = connect(start("agnhost", "test-webserver", "--port=0").port("serving"))
+    assert client.get(f"{tmp_path}/file") == (200, "here")
+    assert client.get(f"{tmp_path}/none")[0] == 404

@@ -77,6 +77,7 @@ def proxy(start: Any, tmp_path: Path, free_port: int) -> int:
                 proxy_pass http://127.0.0.1:{api}/; proxy_set_header X-Real-IP $remote_addr;
             }}
             location /dead {{ proxy_pass http://127.0.0.1:1; }}
+            location /noname {{ proxy_pass http://no..name; }}
             location /go {{ return 302 /elsewhere; }}
             location /text {{ return 418 teapot; }}
         }}"""
@@ -98,8 +99,10 @@ def test_proxying(proxy: int, connect: Any) -> None:
         "a b",
     )
     client.connection.close()
-    status, page = client.get("/dead")
-    assert (status, "502 Bad Gateway" in page) == (502, True)
+    for target in ("/dead", "/noname"):
+        status, page = client.get(target)
+        assert (status, "502 Bad Gateway" in page) == (502, True)
+        client.connection.close()
 
 
 def test_returns_and_fallback(proxy: int, connect: Any) -> None:
