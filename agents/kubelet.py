@@ -58,7 +58,10 @@ class Shared:
 class Kubelet:
     """See the head of this file. `addresses` are the node's own."""
 
-    def __init__(self, shared: Shared, machine: Machine, kernel: Kernel, addresses: Iterable[str], labels: Obj) -> None:
+    def __init__(
+        self, shared: Shared, machine: Machine, kernel: Kernel, addresses: Iterable[str], role: str = ""
+    ) -> None:
+        """`role`: "control-plane" for a node that takes only pods that tolerate its taint."""
         self.api, self.runtime, self.images = shared.api, shared.runtime, shared.images
         self.cluster_dns = shared.cluster_dns
         self.name = machine.name
@@ -68,7 +71,8 @@ class Kubelet:
         self._shared = shared
         self._machine = machine
         self._kernel = kernel
-        self._labels = labels
+        self._labels = {f"node-role.kubernetes.io/{role}": ""} if role else {}
+        self._taints = [{"key": f"node-role.kubernetes.io/{role}", "effect": "NoSchedule"}] if role else []
         self._bridge: bridge.Bridge | None = None
         self._pool: ipam.Pool | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +100,8 @@ class Kubelet:
         if self.api.find("Node", self.name) is None:
             labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", **self._labels}
             metadata = {"name": self.name, "labels": labels}
-            self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}})
+            spec = {"taints": self._taints} if self._taints else {}
+            self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})
         addresses = [{"type": "InternalIP", "address": address} for address in self.addresses]
         resources = {"pods": str(MAX_PODS), "cpu": str(os.cpu_count() or 1), "memory": _memory()}
         status = {
@@ -253,7 +258,7 @@ def _node_info() -> Obj:
         "kernelVersion": uname.release,
         "operatingSystem": "linux",
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(uname.machine, uname.machine),
-        "kubeletVersion": "v1.34.0-minipod",
+        "kubeletVersion": "v1.37.0-minipod",
         "kubeProxyVersion": "",
         "containerRuntimeVersion": "minipod://1",
         "osImage": "Minipod",

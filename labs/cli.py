@@ -1,6 +1,154 @@
+"""The `minipod` command: its words, and what each of them calls.
+
+Exit codes: 0 done, 1 the check failed, 2 bad usage or input. A mistake is told in one line (`-v` shows where it was
+noticed).
+"""
+
+import argparse
+import importlib
+import os
 import sys
-from labs import launch, cluster_file, state
-def main(argv=None):
-    f=state.StateFolder.of(None)
-    print(launch.up(f, cluster_file.ClusterConfig(), progress=print))
-if __name__=='__main__': main()
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from labs.errors import CheckFailed, LabError
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument: the words and the options of `add_argument`."""
+
+    words: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def argument(*words: str, **options: Any) -> Argument:
+    """An `Argument`, written as `add_argument` takes it."""
+    return Argument(words, options)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word of `minipod`: the function that does it ("module:function"), a help line, an example, arguments."""
+
+    function: str
+    help: str
+    example: str
+    arguments: tuple[Argument, ...] = ()
+
+
+OUTPUT = argument("-o", "--output", choices=("table", "json"), default="table", help="table (default) or json")
+FORMAT = argument("-o", "--output", default="", help="wide, name, yaml or json; default a table")
+NAMESPACE = argument("-n", "--namespace", default="", help="the namespace; default: default")
+FILES = argument("-f", "--filename", action="append", required=True, help="a file, a folder or - ; may be repeated")
+MACHINE = argument("machine", metavar="MACHINE", help="node/NAME, lb/NAME, vm/NAME, outside, router or pod/NAME[.NAMESPACE]")
+CONTAINER = argument("-c", "--container", default="", help="a container of the pod; default: the first")
+
+COMMANDS: dict[str, Command] = {
+    "up": Command(
+        "lifecycle:up",
+        "start a lab; returns when all is Ready",
+        "minipod up --workers 3",
+        (
+            argument("-f", "--file", help="a cluster file"),
+            argument("--workers", type=int, help="worker nodes (2)"),
+            argument("--cni", help="the pod network (flannel)"),
+            argument("--proxy-mode", help="how services are translated (nftables)"),
+            argument("--privileged", action="store_true", help="stay the host's root in the lab; never for grading"),
+            OUTPUT,
+        ),
+    ),
+    "down": Command(
+        "lifecycle:down",
+        "end a lab, with all that is in it",
+        "minipod down --name demo",
+        (argument("--all", action="store_true", help="every running lab of yours"),),
+    ),
+    "ls": Command("lifecycle:ls", "list your labs", "minipod ls -o json", (OUTPUT,)),
+    "status": Command("lifecycle:status", "a lab's machines, nodes and pods", "minipod status", (OUTPUT,)),
+    "exec": Command(
+        "access:exec_",
+        "run a command on a machine or in a pod",
+        "minipod exec node/worker1 -- ip route",
+        (MACHINE, CONTAINER, argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")),
+    ),
+    "shell": Command("access:shell", "an interactive shell there", "minipod shell pod/web-1", (MACHINE, CONTAINER)),
+    "kubeconfig": Command(
+        "access:kubeconfig", "print the path of the lab's kubeconfig", "KUBECONFIG=$(minipod kubeconfig) k9s"
+    ),
+    "apply": Command(
+        "objects:apply", "create or change the objects of manifests", "minipod apply -f app.yaml", (FILES, NAMESPACE)
+    ),
+    "delete": Command(
+        "objects:delete",
+        "delete objects, by manifest or by name",
+        "minipod delete -f app.yaml; minipod delete pod web-1",
+        (
+            argument("target", nargs="*", metavar="KIND NAME", help="such as: pod web-1"),
+            argument("-f", "--filename", action="append", default=[], help="a file, a folder or -"),
+            NAMESPACE,
+            argument("--wait", action=argparse.BooleanOptionalAction, default=True, help="until they are gone"),
+        ),
+    ),
+    "get": Command(
+        "objects:get",
+        "show objects",
+        "minipod get pods -A",
+        (
+            argument("target", nargs="+", metavar="KIND [NAME…]", help="such as: pods, svc web, deployment/web"),
+            NAMESPACE,
+            argument("-A", "--all-namespaces", action="store_true", help="of every namespace"),
+            argument("-l", "--selector", default="", help="by labels, such as app=web,tier!=db"),
+            FORMAT,
+        ),
+    ),
+    "check": Command(
+        "check:check",
+        "the four communication types, proven by packets",
+        "minipod check -o json",
+        (OUTPUT, argument("--only", action="append", default=[], metavar="CLAIM", help="only these rows; may be repeated")),
+    ),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="minipod", description="A Kubernetes network that you can see, break and grade.")
+    commands = parser.add_subparsers(dest="word", metavar="COMMAND", required=True)
+    for word, command in COMMANDS.items():
+        sub = commands.add_parser(
+            word, help=command.help, description=command.help, epilog=f"example: {command.example}"
+        )
+        for item in command.arguments:
+            sub.add_argument(*item.words, **item.options)
+        sub.add_argument("--name", help="which lab; default $MINIPOD_LAB, or lab")
+        sub.add_argument("-v", "--verbose", action="store_true", help="show where an error was noticed")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = make_parser().parse_args(argv)
+    module, _, function = COMMANDS[args.word].function.partition(":")
+    try:
+        return int(getattr(importlib.import_module(f"labs.commands.{module}"), function)(args))
+    except CheckFailed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except (LabError, OSError) as error:
+        if args.verbose:
+            traceback.print_exc()
+        print(f"minipod: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("minipod: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -84,9 +84,8 @@ class Cluster:
                 continue
             machine = self.machine(spot.name)
             kernel = NodeKernel(spot.name, machine.namespaces)
-            role = "control-plane" if spot.name == plan.CONTROL_PLANE else "worker"
-            labels = {f"node-role.kubernetes.io/{role}": ""}
-            kubelet = Kubelet(shared, machine, kernel, [str(address.ip) for address in spot.interfaces[:1]], labels)
+            role = "control-plane" if spot.name == plan.CONTROL_PLANE else ""
+            kubelet = Kubelet(shared, machine, kernel, [str(spot.ipv4)], role)
             self.kubelets[spot.name] = kubelet
             agents = (
                 OverlayAgent(self.api, spot.name, kernel),

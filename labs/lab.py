@@ -8,12 +8,14 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from controlplane.client import Client
 from labs.errors import LabError
-from labs.launch import connect, wait_for_end
-from labs.state import StateFolder
+from labs.sockets import connect, short_path
+from labs.state import StateFolder, wait_for_end
 from topo import wire
 from topo.enter import Completed, environment
 
@@ -36,6 +38,12 @@ class Lab:
     def kubeconfig(self) -> str:
         """The path of its kubeconfig."""
         return str(self.folder.path / "kubeconfig")
+
+    @contextmanager
+    def api(self) -> Iterator[Client]:
+        """A client of its Kubernetes API, over the Unix socket in its folder."""
+        with short_path(self.folder.path / "api.sock") as path, Client.unix(path) as client:
+            yield client
 
     def down(self) -> None:
         """End the lab and all that is in it."""

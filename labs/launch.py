@@ -8,7 +8,6 @@ Invariant: until the last step the lab hangs on this process: if it ends, for wh
 import compileall
 import json
 import os
-import select
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,8 @@ from typing import Any
 
 from labs.cluster_file import ClusterConfig
 from labs.errors import LabError
-from labs.state import StateFolder
+from labs.sockets import short_path
+from labs.state import StateFolder, wait_for_end
 from topo import preflight, sandbox
 from topo.enter import PATH
 from topo.rootfs import CODE
@@ -39,7 +39,7 @@ def up(
         _compile_packages()
         sockets = _open_sockets(folder)
         lab = _start(folder, config, lock, sockets, privileged=mode == "privileged")
-        info = {"pid": lab.pid, "isolation": mode, "config": config.to_json(), "code": str(ROOT)}
+        info = {"pid": lab.pid, "isolation": mode, "config": config.to_json(), "checkout": str(ROOT)}
         try:
             folder.write(info)
             _follow(lab, folder, progress)
@@ -78,33 +78,11 @@ def _open_sockets(folder: StateFolder) -> dict[str, socket.socket]:
         path = folder.path / f"{name.removesuffix('_unix')}.sock"
         path.unlink(missing_ok=True)
         sockets[name] = socket.socket(socket.AF_UNIX, kind)
-        with _short_path(path) as short:
-            sockets[name].bind(short)
+        with short_path(path) as short:
+            sockets[name].bind(str(short))
         path.chmod(0o600)
         sockets[name].listen(128)
     return sockets
-
-
-class _short_path:  # noqa: N801 (a context manager used as a function)
-    """A path to a socket that fits into the 107 bytes of sockaddr_un, however deep its folder is; see unix(7)."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> str:
-        self._descriptor = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
-        return f"/proc/self/fd/{self._descriptor}/{self._path.name}"
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-
-
-def connect(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """A connection to a Unix socket at a path of any length. Raises OSError."""
-    connection = socket.socket(socket.AF_UNIX, kind)
-    with _short_path(path) as short:
-        connection.connect(short)
-    return connection
 
 
 def _start(
@@ -163,13 +141,3 @@ def _end(lab: Sandbox) -> None:
     """End a lab that will not be kept, and wait until it has ended."""
     lab.kill()
     wait_for_end(lab.pid)
-
-
-def wait_for_end(pid: int) -> None:
-    """Return when a process, and with it everything in its sandbox, has ended."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    select.select([pidfd], [], [])
-    os.close(pidfd)

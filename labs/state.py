@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import re
+import select
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,13 @@ def all_folders() -> list[StateFolder]:
     except OSError:
         return []
     return [StateFolder(name, home() / name) for name in names if _NAME.fullmatch(name)]
+
+
+def wait_for_end(pid: int) -> None:
+    """Return when a process, and with it everything in its sandbox, has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    select.select([pidfd], [], [])
+    os.close(pidfd)

@@ -36,6 +36,8 @@ SYSCTLS = {
     "net.ipv6.conf.all.forwarding": "1",
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
+    # Ports need no addresses of their own; making link-local ones would cost every pod start milliseconds of chatter.
+    "net.ipv6.conf.default.addr_gen_mode": "1",
 }
 
 
