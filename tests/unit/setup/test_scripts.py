@@ -186,6 +186,31 @@ def test_bench_refuses_a_name_that_it_does_not_have(clone: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "scripts/bench: pod: no such bench: take one of: pods\n")
 
 
+READY = '{"spec": {"replicas": 2}, "status": {"readyReplicas": 2}, "metadata": {}}'
+WAITING = '{"spec": {}, "status": {}, "metadata": {"namespace": "shop", "name": "web"}}'
+
+
+def demo(
+    clone: Path, labs: str = "[]", deployments: str = "", then: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run scripts/demo on a machine that lacks nothing, with a `minipod` that records what it is asked to do.
+
+    labs and deployments: what `minipod ls` and `get` answer; then: shell lines for all other commands.
+    """
+    stand_in(clone / "scripts/setup", "exit 0")
+    script = f"""case $1 in
+        ls) echo '{labs.replace("CLONE", str(clone))}' ;;
+        get) echo '{{"items": [{deployments}]}}' ;;
+        *) echo $1 >>{clone}/calls
+           {then} ;;
+    esac"""
+    stand_in(clone / "scripts/minipod", script)
+    environment = {**os.environ, "MINIPOD_DEMO_SECONDS": "0"}
+    return subprocess.run(
+        [clone / "scripts/demo"], capture_output=True, text=True, timeout=30, env=environment
+    )
+
+
 @pytest.mark.parametrize(
     ("labs", "calls"),
     [
@@ -196,20 +221,24 @@ def test_bench_refuses_a_name_that_it_does_not_have(clone: Path) -> None:
     ],
 )
 def test_demo_uses_its_own_lab_again_and_replaces_any_other(clone: Path, labs: str, calls: list[str]) -> None:
-    stand_in(clone / "scripts/setup", "exit 0")
-    answer = labs.replace("CLONE", str(clone))
-    stand_in(
-        clone / "scripts/minipod", f"[ $1 != ls ] || {{ echo '{answer}'; exit; }}; echo $1 >>{clone}/calls"
-    )
-    done = subprocess.run([clone / "scripts/demo"], capture_output=True, text=True, timeout=30)
+    done = demo(clone, labs, READY)
     assert (clone / "calls").read_text().split() == calls
     assert done.returncode == 0
     assert "To try next:" in done.stdout
 
 
+def test_demo_replaces_its_lab_when_it_does_not_answer(clone: Path) -> None:
+    demo(clone, '[{"name": "demo", "checkout": "CLONE"}]', READY, then="[ $1 != status ]")
+    assert (clone / "calls").read_text().split() == ["status", "down", "up", "apply", "check"]
+
+
+def test_demo_names_what_does_not_become_ready(clone: Path) -> None:
+    done = demo(clone, deployments=f"{READY}, {WAITING}")
+    assert done.returncode == 2
+    assert done.stderr == "demo: not ready: shop/web: see minipod get pods -A --name demo\n"
+    assert "check" not in (clone / "calls").read_text().split()
+
+
 @pytest.mark.parametrize(("command", "status"), [("up", 2), ("apply", 2), ("check", 1)])
 def test_demo_fails_as_the_command_that_failed(clone: Path, command: str, status: int) -> None:
-    stand_in(clone / "scripts/setup", "exit 0")
-    stand_in(clone / "scripts/minipod", f"[ $1 != {command} ] || exit {status}")
-    done = subprocess.run([clone / "scripts/demo"], capture_output=True, text=True, timeout=30)
-    assert done.returncode == status
+    assert demo(clone, then=f"[ $1 != {command} ] || exit {status}").returncode == status
