@@ -1,7 +1,8 @@
 """From objects to what the network functions want to know: pure translation, the only place that reads both.
 
-    Node ------------------> Vtep, Masquerade        Service + EndpointSlices --> Service (netfns/service.py)
-    Service + Node --------> balancer's Frontend     Service + EndpointSlices --> names (netfns/dns.py)
+    Node ------------------> Vtep, Masquerade        Service + EndpointSlices --> Service
+    (netfns/service_types.py) Service + Node --------> balancer's Frontend     Service + EndpointSlices -->
+    names (netfns/dns.py)
 
 Every function takes objects as the API hands them out and changes none. An object that says nothing of use
 (a headless Service has no address, a Node no podCIDR yet) gives None or is left out: it will come again
@@ -19,7 +20,7 @@ from netfns.balancer import Frontend, Server
 from netfns.dns import NamedEndpoint, NamedPod, NamedPort, NamedService
 from netfns.masquerade import Masquerade
 from netfns.overlay import Overlay, Vtep
-from netfns.service import Endpoint, Service, ServicePort
+from netfns.service_types import Endpoint, Service, ServicePort
 
 Obj = dict[str, Any]
 SERVICE_NAME = "kubernetes.io/service-name"

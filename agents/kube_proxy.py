@@ -25,7 +25,7 @@ from controlplane.api import API
 from controlplane.meta import Key, key_of
 from netfns import service
 from netfns.kernel import Kernel
-from netfns.service import Service, ServiceProxy
+from netfns.service_types import Service, ServiceProxy
 
 
 class KubeProxy(Agent):

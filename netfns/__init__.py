@@ -1,6 +1,6 @@
 """The network functions: desired state in, kernel configuration out. One concept a file.
 
-    service.py     ClusterIP and NodePort in nftables        dns_zone.py    the cluster's names, as a zone
+    service.py     ClusterIP and NodePort in nftables        dns.py         the cluster's names, as a zone
     overlay.py     VXLAN between the nodes                   dns_server.py  the server that answers from it
     bridge.py      a node's bridge and its pods' veth pairs  balancer.py    HAProxy for LoadBalancer services
     ipam.py        which address the next pod gets           masquerade.py  the way out of the cluster

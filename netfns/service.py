@@ -40,6 +40,16 @@ from ipaddress import ip_address, ip_network
 
 from netfns.kernel import CommandError, Kernel
 from netfns.marks import MASQUERADE
+from netfns.service_types import (
+    Frontend,
+    Packet,
+    Service,
+    ServiceProxy,
+    Target,
+    Verdict,
+    family_of,
+    frontends,
+)
 from netfns.transactions import transactions
 
 TABLE = "service"
@@ -50,101 +60,6 @@ SYSCTLS = {
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
 }
-
-
-@dataclass(frozen=True, order=True)
-class Endpoint:
-    """One pod (or other address) behind a service port. `node` is the name of its node, "" when none is
-    known.
-    """
-
-    address: str
-    port: int
-    node: str = ""
-
-
-@dataclass(frozen=True)
-class ServicePort:
-    """One port of a Service. `protocol` is TCP, UDP or SCTP; `node_port` 0 when there is none.
-
-    `endpoints` are those that may get new connections now, of every family.
-    """
-
-    name: str
-    protocol: str
-    port: int
-    node_port: int = 0
-    endpoints: tuple[Endpoint, ...] = ()
-
-
-@dataclass(frozen=True)
-class Service:
-    """One Service that has addresses of its own (a headless one has none and does not appear here)."""
-
-    namespace: str
-    name: str
-    cluster_ips: tuple[str, ...]
-    ports: tuple[ServicePort, ...]
-
-
-@dataclass(frozen=True)
-class ServiceProxy:
-    """All that one node's service NAT is made of.
-
-    `node_addresses` are the node's own, where its node ports answer; `pod_cidrs` and `service_cidrs` the
-    cluster's whole ranges, one of each family in use.
-    """
-
-    node: str
-    node_addresses: tuple[str, ...]
-    pod_cidrs: tuple[str, ...]
-    service_cidrs: tuple[str, ...]
-    services: tuple[Service, ...] = ()
-
-
-@dataclass(frozen=True)
-class Packet:
-    """The first packet of a connection, as it reaches a node."""
-
-    source: str
-    destination: str
-    protocol: str
-    port: int
-
-
-@dataclass(frozen=True, order=True)
-class Target:
-    """Where a packet may go. `masquerade`: it leaves with the node's address as its source."""
-
-    address: str
-    port: int
-    masquerade: bool
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What becomes of a packet. `action` is pass (not ours), translate, reject or drop; `owner` the
-    service port.
-    """
-
-    action: str
-    owner: str = ""
-    targets: tuple[Target, ...] = ()
-
-
-@dataclass(frozen=True)
-class Frontend:
-    """One address and port at which a service port answers, with the endpoints of that family.
-
-    `external`: a way in from outside the cluster, such as a node port.
-    """
-
-    owner: str
-    address: str
-    protocol: str
-    port: int
-    external: bool
-    endpoints: tuple[Endpoint, ...]
 
 
 @dataclass(frozen=True)
@@ -345,13 +260,13 @@ def _elements(desired: ServiceProxy, services: Iterable[Service]) -> Iterator[El
     """
     for service in services:
         for address in service.cluster_ips:
-            yield Element(_family(address), "cluster_ips", address, f"{service.namespace}/{service.name}")
-        for frontend in _frontends(desired, service):
+            yield Element(family_of(address), "cluster_ips", address, f"{service.namespace}/{service.name}")
+        for frontend in frontends(desired, service):
             yield from _frontend_elements(desired.node, frontend)
 
 
 def _frontend_elements(node: str, frontend: Frontend) -> Iterator[Element]:
-    family, owner = _family(frontend.address), frontend.owner
+    family, owner = family_of(frontend.address), frontend.owner
     key = f"{frontend.address} . {frontend.protocol.lower()} . {frontend.port}"
     if not frontend.endpoints:
         yield Element(family, "no_endpoints", key, owner)
@@ -367,26 +282,8 @@ def _frontend_elements(node: str, frontend: Frontend) -> Iterator[Element]:
             yield Element(family, "hairpin", f"{endpoint.address} . {key} . {choice}", owner)
 
 
-def _frontends(desired: ServiceProxy, service: Service) -> Iterator[Frontend]:
-    """The addresses and ports at which a service answers on this node."""
-    for port in service.ports:
-        owner = f"{service.namespace}/{service.name}:{port.name or port.port}"
-        ways = [(address, port.port, False) for address in service.cluster_ips]
-        if port.node_port:
-            families = {_family(address) for address in service.cluster_ips}
-            ways += [(a, port.node_port, True) for a in desired.node_addresses if _family(a) in families]
-        for address, number, external in ways:
-            endpoints = tuple(e for e in port.endpoints if _family(e.address) == _family(address))
-            yield Frontend(owner, address, port.protocol, number, external, endpoints)
-
-
-def _family(address: str) -> str:
-    """The table of an address or range: ip or ip6."""
-    return "ip6" if ":" in address else "ip"
-
-
 def _of_family(addresses: Iterable[str], family: str) -> list[str]:
-    return [address for address in addresses if _family(address) == family]
+    return [address for address in addresses if family_of(address) == family]
 
 
 def _families(desired: ServiceProxy) -> list[str]:
@@ -402,7 +299,7 @@ def evaluate(desired: ServiceProxy, packet: Packet) -> Verdict:
     `Verdict.targets` are all the endpoints that may be chosen, with equal chance, sorted.
     """
     for service in desired.services:
-        for frontend in _frontends(desired, service):
+        for frontend in frontends(desired, service):
             wanted = (frontend.address, frontend.protocol, frontend.port)
             if (packet.destination, packet.protocol, packet.port) == wanted:
                 return _choose(desired, frontend, packet)

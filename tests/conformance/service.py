@@ -8,7 +8,7 @@ is refused, dropped, direct (the packet is not the Service's business) or the po
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netfns.service import Endpoint, Service, ServicePort
+from netfns.service_types import Endpoint, Service, ServicePort
 
 WEB, WEB6 = "10.96.0.20", "fd00:96::20"
 A1, A2, B1 = "10.244.1.2", "10.244.1.3", "10.244.2.2"

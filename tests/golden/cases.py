@@ -8,7 +8,7 @@ from netfns.balancer import Balancer, Frontend, Server
 from netfns.dns import ClusterNames, NamedEndpoint, NamedPod, NamedPort, NamedService
 from netfns.masquerade import Masquerade
 from netfns.overlay import Overlay, Vtep
-from netfns.service import Endpoint, Service, ServicePort, ServiceProxy
+from netfns.service_types import Endpoint, Service, ServicePort, ServiceProxy
 
 FOLDER = Path(__file__).parent
 

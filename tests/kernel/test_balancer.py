@@ -9,7 +9,7 @@ import pytest
 from netfns import balancer, overlay, service
 from netfns.balancer import Balancer, Frontend, Server
 from netfns.kernel import CommandError
-from netfns.service import ServiceProxy
+from netfns.service_types import ServiceProxy
 from tests.conformance.service import A1, B1, http
 from tests.conformance.service import service as a_service
 from tests.kernel.cluster import NODES, Machine, node_addresses, pod_addresses

@@ -8,7 +8,7 @@ import pytest
 
 from netfns import overlay, service
 from netfns.kernel import CommandError
-from netfns.service import Endpoint, Packet, ServiceProxy
+from netfns.service_types import Endpoint, Packet, Service, ServiceProxy
 from tests.conformance.service import A1, A2, B1, ROWS, TWO, WEB, Row, http
 from tests.conformance.service import service as a_service
 from tests.kernel.cluster import NODES, OUTSIDE, PODS, Machine, node_addresses, pod_addresses
@@ -106,7 +106,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_leaves_what_a_rebuild_would(
-    kernel: Machine, change: tuple[tuple[service.Service, ...], ...]
+    kernel: Machine, change: tuple[tuple[Service, ...], ...]
 ) -> None:
     row = ROWS[0]
     old, new = (proxy("worker1", replace(row, given=services)) for services in change)

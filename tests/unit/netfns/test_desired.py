@@ -6,7 +6,7 @@ from agents import desired
 from netfns.balancer import Server
 from netfns.dns import NamedEndpoint, NamedPod, NamedPort
 from netfns.overlay import Overlay, Vtep
-from netfns.service import Endpoint
+from netfns.service_types import Endpoint
 
 Obj = dict[str, Any]
 

@@ -3,16 +3,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netfns.service import (
-    Endpoint,
-    Packet,
-    Service,
-    ServicePort,
-    ServiceProxy,
-    evaluate,
-    render,
-    render_change,
-)
+from netfns.service import evaluate, render, render_change
+from netfns.service_types import Endpoint, Packet, Service, ServicePort, ServiceProxy
 from tests.golden.cases import CHANGED, PROXY, WEB
 
 
