@@ -2,9 +2,9 @@
 network.
 
     YAML --> http/ --> api.py --> store.py --watch--> informer.py --> controllers/, scheduler.py --> api.py …
-             a thin    what a      objects,            a local         what is wanted, against        and so on,
-             face      write       revisions           picture         what is: write the difference  until nothing
-                       means                                                                          changes
+             a face    what a     objects,            a local         what is wanted against
+                       write      revisions           picture         what is: write the difference
+                       means
 
 Where to begin reading:
 

@@ -18,7 +18,7 @@ _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
 _PORT_NAME = re.compile("[-a-z0-9]+")
-_ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*"
+_ENV_NAME = "[ -<>-~]+"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 
 _LABEL_MESSAGE = (
@@ -41,10 +41,7 @@ _LABEL_VALUE_MESSAGE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
     "start and end with an alphanumeric character"
 )
-_ENV_MESSAGE = (
-    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and "
-    "must not start with a digit"
-)
+_ENV_MESSAGE = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 _CONFIG_KEY_MESSAGE = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
 
 
@@ -110,7 +107,7 @@ def label_value(text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def env_name(text: str) -> tuple[str, ...]:
     """The name of an environment variable."""
-    return _check(text, _ENV_NAME, _ENV_MESSAGE, ("my.env-name", "MY_ENV.NAME", "MyEnvName1"), 253)
+    return () if re.fullmatch(_ENV_NAME, text) else (_ENV_MESSAGE,)
 
 
 @lru_cache(maxsize=4096)
