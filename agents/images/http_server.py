@@ -42,6 +42,8 @@ IDLE_SECONDS = 75.0  # between two requests
 _SWEEP_SECONDS = 1.0
 _RECEIVE = 64 * 1024
 _ACCEPT_AT_ONCE = 32
+_LARGE = 64 * 1024
+_NOTHING = memoryview(b"")
 
 
 class HTTPServer:
@@ -165,6 +167,7 @@ class Connection:
     """One client's connection: collects a request, hands it over, sends the response, begins anew."""
 
     __slots__ = (
+        "_body",
         "_continued",
         "_last",
         "_out",
@@ -180,7 +183,8 @@ class Connection:
         self._server = server
         self._sock = sock
         self.received = b""
-        self._out = memoryview(b"")
+        self._out = _NOTHING
+        self._body = _NOTHING  # what is sent after `_out`
         self._last = False  # close when `_out` is sent
         self._continued = False
         self.idle = True
@@ -286,19 +290,24 @@ class Connection:
         asked_to_close = any(n.lower() == "connection" and v == "close" for n, v in response.headers)
         keep = request.keep_alive() and not asked_to_close and not self._server.draining
         head_only = request.method == "HEAD"
-        self._out = memoryview(
-            encode(response, head_only=head_only, keep_alive=keep, server=self._server.server)
-        )
+        large = len(response.body) > _LARGE and not head_only
+        data = encode(response, head_only=head_only or large, keep_alive=keep, server=self._server.server)
+        self._out = memoryview(data)
+        if large:  # not copied: many clients may be reading the same file
+            self._body = memoryview(response.body)
         self._last = not keep
         self._send()
 
     def _send(self) -> None:
         self.deadline = time.monotonic() + REQUEST_SECONDS
         try:
-            sent = self._sock.send(self._out)
+            for _ in range(2):  # the head, then as much of a large body as the socket takes
+                self._out = self._out[self._sock.send(self._out) :]
+                if self._out or not self._body:
+                    break
+                self._out, self._body = self._body, _NOTHING
         except BlockingIOError:
-            sent = 0
-        self._out = self._out[sent:]
+            pass
         if self._out:
             self._wait_for(WRITE)
         elif self._last:

@@ -15,10 +15,14 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from agents.images.http_message import Request, Response, http_date
 
 MAX_FILE = 64 * 1024 * 1024  # a file is read whole
+_LARGE = 64 * 1024
+# The large file that was read last, [(path, mtime, size), content]: its readers share the content.
+_last_large: list[Any] = [None, b""]
 
 _TYPES = {
     "css": "text/css",
@@ -81,12 +85,19 @@ def below(root: str, path: str) -> str:
 
 
 def _read(path: str) -> tuple[bytes, float]:
+    """A file's content and the time of its last change. Raises Problem."""
     try:
         with open(path, "rb", opener=_no_wait) as file:
             status = os.fstat(file.fileno())
             if status.st_size > MAX_FILE:
                 raise Problem(500, f'"{path}" is larger than the stand-in reads ({MAX_FILE} bytes)')
-            return file.read(), status.st_mtime
+            key = (path, status.st_mtime_ns, status.st_size)
+            if _last_large[0] != key:
+                content = file.read()
+                if len(content) < _LARGE:
+                    return content, status.st_mtime
+                _last_large[:] = [key, content]
+            return _last_large[1], status.st_mtime
     except FileNotFoundError:
         raise Problem(404, f'open() "{path}" failed (2: No such file or directory)') from None
     except NotADirectoryError:

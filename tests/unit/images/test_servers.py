@@ -96,6 +96,22 @@ def test_ranges(nginx: tuple[Any, int], connect: Any, asked: str, status: int, b
     assert body is None or got == body
 
 
+def test_large_files_arrive_whole_and_anew_when_they_change(
+    nginx: tuple[Any, int], connect: Any, html: Path
+) -> None:
+    clients = [connect(nginx[1]) for _ in range(3)]
+    for letter in "ab":
+        (html / "large").write_text(letter * 3_000_000 + "end" * (letter == "b"))
+        for client in clients:
+            client.connection.request("GET", "/large")
+        for client in clients:
+            body = client.connection.getresponse().read()
+            assert body == (html / "large").read_bytes()
+    assert clients[0].get("/large", Range="bytes=-3") == (206, "end")
+    assert clients[0].get("/large", "HEAD") == (200, "")
+    assert clients[0].headers["Content-Length"] == "3000003"
+
+
 def test_nginx_ends_on_sigquit_though_a_client_keeps_its_connection(
     nginx: tuple[Any, int], connect: Any
 ) -> None:
