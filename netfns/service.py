@@ -99,7 +99,7 @@ def render(desired: ServiceProxy) -> str:
     the number of endpoints, choose one of them at random with equal chance, mark for masquerade (bit 16 of
     the packet's mark, through a mask), `dnat`. The hook postrouting masquerades what is marked and clears
     the bit. New connections that were not translated pass the filter hooks input, forward and output:
-    rejected there as above (TCP with a reset: a socket that is still sending its first packet misses ICMPv6),
+    rejected there as above (TCP with a reset, which a client notices at once in both families),
     and dropped when they go to a service range's address that no service has.
     Traffic for other addresses must not be touched.
 

@@ -278,8 +278,17 @@ def test_load_balancer_serves_reloads_and_survives(tmp_path: Path) -> None:
             assert any(
                 "lb1: haproxy ended with status -9: it is started again" in text for text in events(api)
             )
-            api.delete("Service", "web", "default")
+            api.patch(
+                "Service",
+                "web",
+                "default",
+                {"spec": {"type": "NodePort", "allocateLoadBalancerNodePorts": None}},
+            )
             await until(lambda: ingress(api, "second"))
+            assert ingress(api, "web") == []
+            udp = {**spec, "ports": [{"name": "dns", "protocol": "UDP", "port": 53, "nodePort": 30053}]}
+            api.patch("Service", "second", "default", {"spec": udp})
+            await until(lambda: "port 53/UDP: HAProxy balances TCP only: use the node port" in events(api))
         assert [process.poll() for process in machine.processes] == [-9, -9]
 
     play(story)
