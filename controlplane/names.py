@@ -41,7 +41,9 @@ _LABEL_VALUE_MESSAGE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
     "start and end with an alphanumeric character"
 )
-_ENV_MESSAGE = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+_ENV_MESSAGE = (
+    "a valid environment variable name must consist only of printable ASCII characters other than '='"
+)
 _CONFIG_KEY_MESSAGE = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
 
 

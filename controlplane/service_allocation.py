@@ -24,6 +24,7 @@ SERVICE_RANGE = "10.96.0.0/16"
 NODE_PORTS = (30000, 32767)
 HEADLESS = "None"
 WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+OF_LOAD_BALANCERS = ("allocateLoadBalancerNodePorts", "loadBalancerClass")
 
 
 class ServiceAllocation:
@@ -44,6 +45,10 @@ class ServiceAllocation:
         found = FieldErrors()
         before = (old or {}).get("spec") or {}
         spec = dict(new["spec"])
+        if spec["type"] != "LoadBalancer":
+            for name in OF_LOAD_BALANCERS:
+                if name in spec and spec[name] == before.get(name):
+                    del spec[name]
         if spec["type"] == "ExternalName":
             _strip(spec, before)
         else:

@@ -315,7 +315,7 @@ CHANGES: list[tuple[Obj, Obj, str]] = [
     (deployment(), {"spec": {"selector": {"matchLabels": {"x": "y"}}}}, "spec.selector: Invalid value: {"),
     (pod(), {"spec": {"hostNetwork": True}}, "spec: Forbidden: pod updates may not change fields other than"),
     (
-        pod(),
+        pod({"tolerations": [{"key": "a", "operator": "Exists"}]}),
         {"spec": {"tolerations": []}},
         "spec.tolerations: Forbidden: existing toleration can not be modified",
     ),
