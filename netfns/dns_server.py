@@ -13,6 +13,9 @@ The zones are all files `*.zone` of one folder. Whoever writes them renames a ne
 changes the folder's time; that is looked at before each answer, so an answer is never older than the files
 and nothing runs while nobody asks.
 
+SIGTERM ends the server after a moment (CoreDNS's `lameduck`): queries that were on their way are still
+answered.
+
 Invariants: a ready answer is used only for a query that is equal but for its ID; a reload drops all of
 them; what is no query gets FORMERR or nothing, never an exception; an answer that does not fit is cut and
 says so (TC), and fits over TCP.
@@ -53,6 +56,7 @@ PLAIN_UDP, EDNS_UDP = 512, 1232  # bytes: without EDNS, and the most with it
 UPSTREAM_WAIT = 2.0  # seconds for each upstream server
 TCP_IDLE = 10.0  # seconds until a silent connection is closed
 DATAGRAMS_AT_ONCE = 64
+LAME_DUCK = 1.0  # seconds of service after SIGTERM, until every node has heard that this server ends
 CLOCK_TICK = 20_000_000  # nanoseconds; the coarsest is 10 ms
 
 
@@ -349,7 +353,9 @@ def system_nameservers(path: Path) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve the zones beside `-conf FILE` until SIGTERM; the exit status, 1 when a port is taken."""
+    """Serve the zones beside `-conf FILE` until SIGTERM or SIGINT; the exit status, 1 when a port is
+    taken.
+    """
     parser = argparse.ArgumentParser(
         prog="coredns", description="Answers from the *.zone files of one folder."
     )
@@ -376,8 +382,9 @@ def main(argv: Sequence[str]) -> int:
 
 async def _serve(server: Server, report_ports: Sequence[int]) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, loop.call_later, LAME_DUCK, stop.set)
     await server.run(stop, report_ports)
 
 

@@ -144,8 +144,9 @@ def render_change(held: Batches, wanted: Batches) -> Batches:
 
 
 def _change(held: str, wanted: str) -> str:
-    gone = [line for line in held.splitlines() if line not in set(wanted.splitlines())]
-    fresh = [line for line in wanted.splitlines() if line not in set(held.splitlines())]
+    before, after = held.splitlines(), wanted.splitlines()
+    gone = [line for line in before if line not in after and not line.startswith("link ")]
+    fresh = [line for line in after if line not in before]
     return _text([*map(_opposite, reversed(gone)), *fresh])
 
 

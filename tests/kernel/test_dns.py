@@ -8,7 +8,7 @@ import pytest
 from netfns import dns, masquerade, overlay
 from netfns.masquerade import Masquerade
 from tests.golden.cases import NAMES
-from tests.kernel.cluster import NODES, OUTSIDE, Machine, node_addresses, pod_addresses
+from tests.kernel.cluster import NODES, OUTSIDE, REPOSITORY, Machine, node_addresses, pod_addresses
 from tests.kernel.test_balancer import until
 from tests.kernel.test_overlay import desired as overlay_of
 
@@ -77,6 +77,28 @@ def test_health_and_readiness(named: dict[str, Machine]) -> None:
     )
     for place in ("8080/health", "8181/ready"):
         assert named["a1"].run([sys.executable, "-c", fetch, f"http://{SERVER}:{place}"]) == "OK\n"
+
+
+# Starts a server of its own, tells it to end, and asks it once more.
+LAST_QUESTION = """
+import subprocess, sys, dns.message, dns.query, dns.exception
+server = subprocess.Popen([sys.executable, "-m", "netfns.dns_server", *sys.argv[1:]])
+query = dns.message.make_query("web.default.svc.cluster.local", "A")
+def ask(): return dns.query.udp(query, "127.0.0.1", port=5300, timeout=5, ignore_unexpected=True)
+def up():
+    try: return dns.query.tcp(query, "127.0.0.1", port=5300, timeout=1)
+    except OSError: return None
+while not up(): pass
+server.terminate()
+print(ask().answer[0][0], server.wait(timeout=10))
+"""
+
+
+def test_a_server_that_is_told_to_end_answers_what_is_on_its_way(kernel: Machine, tmp_path: Path) -> None:
+    (tmp_path / "cluster.zone").write_text(dns.render(NAMES))
+    options = ["-conf", str(tmp_path / "Corefile"), "-dns.port", "5300"]
+    said = kernel.run(["env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-c", LAST_QUESTION, *options])
+    assert said == "10.96.0.20 0\n"
 
 
 def test_upstream_away_is_a_server_failure(named: dict[str, Machine]) -> None:

@@ -40,6 +40,12 @@ def test_a_node_that_leaves_is_taken_out_in_the_opposite_order() -> None:
     assert change.bridge == "fdb del 02:00:c0:a8:32:16 dev vxlan0 dst 192.168.50.22\n"
 
 
+def test_the_same_said_otherwise_never_takes_the_device_away() -> None:
+    held = render(OVERLAY)
+    wanted = Batches(held.ip.replace("link set vxlan0 up", "link set dev vxlan0 up"), held.bridge)
+    assert render_change(held, wanted) == Batches("link set dev vxlan0 up\n")
+
+
 def test_a_device_that_is_wrong_is_made_anew() -> None:
     wrong = Batches(render(OVERLAY).ip.replace("dstport 8472", "dstport 4789"), render(OVERLAY).bridge)
     change = render_change(wrong, render(OVERLAY))
