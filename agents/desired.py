@@ -117,7 +117,13 @@ def is_ready(endpoint: Obj) -> bool:
 
 
 def _port_numbers(port: Obj, endpoint_slice: Obj) -> list[int]:
-    """The numbers that a service port has in a slice: named target ports differ by pod, and so by slice."""
+    """The numbers that a service port has in a slice: named target ports differ by pod, and so by slice.
+
+    A slice of names instead of addresses (addressType FQDN) has none, for there is no address to translate
+    to.
+    """
+    if endpoint_slice.get("addressType") == "FQDN":
+        return []
     wanted = (port.get("name", ""), port.get("protocol", "TCP"))
     return [
         row["port"]
@@ -208,6 +214,8 @@ def named_service(service: Obj, slices: Iterable[Obj]) -> NamedService:
 
 def _named_endpoints(slices: Iterable[Obj]) -> Iterator[NamedEndpoint]:
     for endpoint_slice in slices:
+        if endpoint_slice.get("addressType") == "FQDN":
+            continue
         ports = tuple(
             NamedPort(port.get("name", ""), port.get("protocol", "TCP"), port["port"])
             for port in endpoint_slice.get("ports") or ()

@@ -246,14 +246,14 @@ class Server:
         self.answers.refresh()
         wanted = [(socket.SOCK_DGRAM, self._port, None), (socket.SOCK_STREAM, self._port, self.converse)]
         wanted += [(socket.SOCK_STREAM, port, self.report) for port in report_ports]
-        async with contextlib.AsyncExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             for (kind, port, serve), family in itertools.product(wanted, (socket.AF_INET, socket.AF_INET6)):
                 listener = stack.enter_context(_listener(family, kind, port))
                 if serve is None:
                     loop.add_reader(listener, self.receive, listener)
                     stack.callback(loop.remove_reader, listener)
                 else:
-                    await stack.enter_async_context(await asyncio.start_server(serve, sock=listener))
+                    stack.callback((await asyncio.start_server(serve, sock=listener)).close)
             await stop.wait()
 
 

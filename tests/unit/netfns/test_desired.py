@@ -97,6 +97,12 @@ def test_an_endpoint_in_two_slices_counts_once() -> None:
     assert len(desired.endpoints(HTTP, [endpoint_slice(endpoint("10.244.1.2"))] * 2)) == 1
 
 
+def test_a_slice_of_names_has_no_endpoints() -> None:
+    names = {**endpoint_slice(endpoint("db.example.org")), "addressType": "FQDN"}
+    assert desired.endpoints(HTTP, [names]) == []
+    assert desired.named_service(service(clusterIP="None", clusterIPs=["None"]), [names]).endpoints == ()
+
+
 def test_services_without_an_address_have_no_nat() -> None:
     assert desired.service(service(clusterIP="None", clusterIPs=["None"]), []) is None
     external = service(type="ExternalName", externalName="www.outside.example", clusterIP="", clusterIPs=[])
