@@ -74,7 +74,9 @@ def test_a_reload_loses_no_connection(balanced: dict[str, Machine], folder: Path
     load(balanced["lb1"], folder, both)
     balanced["lb1"].run(["sh", "-c", f"kill -USR2 $(cat {folder}/pid)"])
     answers: list[str] = []
+    deadline = time.monotonic() + 15
     while balanced["outside"].connect("192.168.50.201", 8080) == "refused" or len(answers) < 40:
+        assert time.monotonic() < deadline, "the new address is not served within 15 s"
         answers.append(balanced["outside"].connect(ADDRESS, 80).split()[0])
     assert set(answers) == {"a1", "b1"}
 

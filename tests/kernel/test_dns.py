@@ -81,14 +81,15 @@ def test_health_and_readiness(named: dict[str, Machine]) -> None:
 
 # Starts a server of its own, tells it to end, and asks it once more.
 LAST_QUESTION = """
-import subprocess, sys, dns.message, dns.query, dns.exception
+import subprocess, sys, time, dns.message, dns.query, dns.exception
 server = subprocess.Popen([sys.executable, "-m", "netfns.dns_server", *sys.argv[1:]])
 query = dns.message.make_query("web.default.svc.cluster.local", "A")
 def ask(): return dns.query.udp(query, "127.0.0.1", port=5300, timeout=5, ignore_unexpected=True)
 def up():
     try: return dns.query.tcp(query, "127.0.0.1", port=5300, timeout=1)
     except OSError: return None
-while not up(): pass
+deadline = time.monotonic() + 15
+while not up() and time.monotonic() < deadline: time.sleep(0.02)
 server.terminate()
 print(ask().answer[0][0], server.wait(timeout=10))
 """
