@@ -117,7 +117,7 @@ def _container_status(status: Obj, result: str) -> str:
             result = state["waiting"]["reason"]
         elif state.get("terminated"):
             result = _ended(state["terminated"])
-        elif entry.get("ready") and state.get("running"):
+        elif entry.get("ready") and "running" in state:
             running = True
     if result == "Completed" and running:
         ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())

@@ -72,7 +72,8 @@ def load_documents(text: str) -> list[tuple[int, Any]]:
                 documents.append((node.start_mark.line + 1, value))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise YamlError(mark.line + 1 if mark else 1, error.problem or str(error)) from error
+        line = min(mark.line, text.count("\n")) + 1 if mark else 1
+        raise YamlError(line, error.problem or str(error)) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, YamlError):
             raise

@@ -17,6 +17,7 @@ from controlplane.manager import ControlPlane
 from controlplane.meta import now, with_condition
 
 Obj = dict[str, Any]
+Objects = list[Obj]  # inside Cluster, `list` is the verb
 Scenario = Callable[["Cluster"], Awaitable[None]]
 DEADLINE = 5.0  # seconds
 
@@ -106,7 +107,7 @@ class Cluster:
         )
         self.api.update_status("Node", name, "", {"conditions": with_condition(None, "Ready", "True")})
 
-    def list(self, kind: str, namespace: str = "default", **selectors: str) -> list[Obj]:
+    def list(self, kind: str, namespace: str = "default", **selectors: str) -> Objects:
         return self.api.list(kind, namespace, **selectors)[0]
 
     async def until(self, what: Callable[[], Any]) -> Any:
@@ -124,10 +125,10 @@ class Cluster:
             assert asyncio.get_running_loop().time() < end, "the condition was not met in time"
             await asyncio.sleep(0.002)
 
-    async def running(self, count: int, label: str = "app=web") -> list[Obj]:
+    async def running(self, count: int, label: str = "app=web") -> Objects:
         """The pods with the label, once exactly `count` are ready and none is going away."""
 
-        def look() -> list[Obj] | None:
+        def look() -> Objects | None:
             pods = self.list("Pod", label_selector=label)
             ready = [
                 pod

@@ -84,8 +84,9 @@ def test_run_until_cancelled(api: API, pod: Make) -> None:
         async with asyncio.timeout(5):
             await informer.synced.wait()
             api.create(pod("a"))
-            while not informer.objects:
-                await asyncio.sleep(0)
+            seen = asyncio.Event()
+            informer.on_change(lambda old, new: seen.set())
+            await seen.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert api.store._watches["Pod"] == []

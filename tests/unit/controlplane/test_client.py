@@ -1,0 +1,278 @@
+"""The command line's end: a server on a Unix socket and on TLS in a thread, and apply, delete and get against
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane import apply, pki, printing
+from controlplane.api import API
+from controlplane.apply import ManifestError, manifests, read_files, three_way
+from controlplane.client import Client
+from controlplane.errors import StatusError
+from controlplane.http import make_app, serve
+from controlplane.http.auth import credentials
+from controlplane.printing import Query
+from controlplane.service_allocation import ServiceAllocation
+
+TOKEN = "correct-horse"
+SHOP = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  ports: [{port: 80}]
+  selector: {app: web}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: settings, namespace: shop}
+  data: {colour: red, size: big}
+"""
+FILE = "shop.yaml"
+
+
+class Server:
+    """Where it listens, and the API behind it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.api = API()
+        self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+        self.api.admit_with("Service", ServiceAllocation())
+        self.path = folder / "api.sock"
+        self.authority = pki.make_authority()
+        self.unix = socket.socket(socket.AF_UNIX)
+        self.unix.bind(str(self.path))
+        self.tcp = socket.socket()
+        self.tcp.bind(("127.0.0.1", 0))
+        for listening in (self.unix, self.tcp):
+            listening.listen()
+        self.port: int = self.tcp.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        certificate = pki.make_server(self.authority, ["127.0.0.1", "kubernetes.default"])
+        app = make_app(self.api, auth=credentials(TOKEN))
+        context = pki.server_context(self.authority, certificate)
+        self._task = self._loop.create_task(serve(app, [self.unix, self.tcp], context))
+        self._loop.run_until_complete(asyncio.gather(self._task, return_exceptions=True))
+        self._loop.close()
+
+    def __enter__(self) -> Server:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client.unix(server.path) as connected:
+        yield connected
+
+
+def test_apply_all_and_again(client: Client, server: Server) -> None:
+    created = ["namespace/shop created", "service/web created", "configmap/settings created"]
+    assert apply.apply(client, manifests(SHOP, FILE)) == created
+    assert {line.split()[-1] for line in apply.apply(client, manifests(SHOP, FILE))} == {"unchanged"}
+    changed = SHOP.replace("colour: red, size: big", "colour: blue")
+    assert apply.apply(client, manifests(changed, FILE))[2] == "configmap/settings configured"
+    assert server.api.get("ConfigMap", "settings", "shop")["data"] == {"colour": "blue"}
+
+
+def test_apply_leaves_alone_what_others_have_set(client: Client, server: Server) -> None:
+    apply.apply(client, manifests(SHOP, FILE))
+    server.api.patch("ConfigMap", "settings", "shop", {"data": {"other": "hand"}})
+    apply.apply(client, manifests(SHOP.replace(", size: big", ""), FILE))
+    assert server.api.get("ConfigMap", "settings", "shop")["data"] == {"colour": "red", "other": "hand"}
+
+
+BAD = [
+    (
+        "port: 80}",
+        "port: 70000}",
+        "document 1: spec.ports[0].port: Invalid value: 70000: must be between 1 and 65535",
+    ),
+    (
+        "name: settings",
+        "name: Set_tings",
+        'document 3: metadata.name: Invalid value: "Set_tings": a lowercase RFC 1123',
+    ),
+    (
+        "kind: ConfigMap",
+        "kind: ConfigMop",
+        'document 3: kind: no matches for kind "ConfigMop" in version "v1"',
+    ),
+    ("  data: {", "  dada: {", "document 3: dada: unknown field"),
+    ("data: {colour: red", "data: {colour: 1", "document 3: data.colour: json: cannot unmarshal number"),
+    ("{name: settings,", "{", "document 3: metadata.name: Required value"),
+    ("kind: Service", "kinds: Service", "document 1: kind: Required value"),
+    (
+        "name: settings, namespace: shop",
+        "name: settings, namespace: none",
+        'document 3: namespaces "none" not found',
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), BAD, ids=[row[2][:50] for row in BAD])
+def test_one_bad_object_and_nothing_is_made(
+    client: Client, server: Server, old: str, new: str, message: str
+) -> None:
+    revision = server.api.store.revision
+    with pytest.raises(ManifestError) as caught:
+        apply.apply(client, manifests(SHOP.replace(old, new), FILE))
+    assert str(caught.value).startswith(f"{FILE}: {message}")
+    assert "\n" not in str(caught.value)
+    assert server.api.store.revision == revision
+
+
+def test_a_write_that_fails_after_the_trial_is_taken_back(client: Client, server: Server) -> None:
+    port = "spec: {type: NodePort, ports: [{port: 80, nodePort: 30500}]}"
+    text = "\n---\n".join(
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n{port}" for name in "ab"
+    )
+    with pytest.raises(ManifestError, match=r"document 2: .*provided port is already allocated"):
+        apply.apply(client, manifests(text, FILE))
+    assert server.api.list("Service")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "shop.yaml: line 1: did not find expected node content"),
+        ("just text", "shop.yaml: document 1: line 1: want an object with apiVersion and kind"),
+        (
+            "apiVersion: v1\nkind: List\nitems: [1]",
+            "shop.yaml: document 1: items: want objects with apiVersion and kind",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod",
+            "shop.yaml: document 1: metadata: Required value: want at least metadata.name",
+        ),
+    ],
+)
+def test_text_that_is_no_manifest(text: str, message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        manifests(text, FILE)
+    assert str(caught.value) == message
+
+
+def test_files_folders_and_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text(SHOP)
+    (tmp_path / "a.json").write_text('{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"first"}}')
+    (tmp_path / "notes.txt").write_text("not read")
+    kinds = [manifest.obj["kind"] for manifest in read_files([tmp_path])]
+    assert kinds == ["Namespace", "Service", "Namespace", "ConfigMap"]
+    assert len(read_files([Path("-")], stdin=SHOP)) == 3
+    with pytest.raises(ManifestError, match=r"none\.yaml: No such file or directory"):
+        read_files([tmp_path / "none.yaml"])
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ManifestError, match="is not a text in UTF-8"):
+        read_files([tmp_path / "binary.yaml"])
+    with pytest.raises(ManifestError, match="no objects found"):
+        read_files([Path("-")], stdin="# nothing\n")
+
+
+def test_three_way_merge_removes_only_what_was_ours() -> None:
+    last = '{"metadata":{"labels":{"a":"1"}},"spec":{"x":1,"y":{"z":2}}}'
+    current = {"metadata": {"annotations": {apply.LAST_APPLIED: last}, "labels": {"a": "1", "b": "2"}}}
+    patch = three_way(current, {"metadata": {"name": "n"}, "spec": {"y": {}}})
+    assert patch["metadata"]["labels"] is None
+    assert patch["spec"] == {"x": None, "y": {"z": None}}
+
+
+def test_delete(client: Client, server: Server) -> None:
+    apply.apply(client, manifests(SHOP.replace("shop", "default"), FILE))
+    found = manifests(SHOP.replace("namespace: shop", "namespace: default"), FILE)[::2]
+    assert apply.delete(client, found) == ['configmap "settings" deleted', 'service "web" deleted']
+    assert apply.delete(client, found)[0] == 'configmap "settings" not found'
+
+
+def test_get(client: Client) -> None:
+    apply.apply(client, manifests(SHOP, FILE))
+    lines = printing.get(client, Query("svc", namespace="shop")).splitlines()
+    assert lines[0].split() == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
+    assert lines[1].split()[:4] == ["web", "ClusterIP", "10.96.1.1", "<none>"]
+    everywhere = printing.get(client, Query("services", namespace="", output="wide")).splitlines()
+    assert everywhere[1].split()[0] == "shop"
+    assert everywhere[0].split()[-1] == "SELECTOR"
+    assert printing.get(client, Query("ns", output="name")).splitlines() == [
+        "namespace/default",
+        "namespace/shop",
+    ]
+    assert '"colour": "red"' in printing.get(client, Query("cm", "settings", "shop", output="json"))
+    assert "kind: List" in printing.get(client, Query("configmaps", namespace="shop", output="yaml"))
+    assert printing.get(client, Query("pods", namespace="shop")) == "No resources found in shop namespace."
+    assert printing.get(client, Query("deployments.apps", namespace="")) == "No resources found"
+    with pytest.raises(StatusError, match="the server doesn't have a resource type"):
+        printing.get(client, Query("pots"))
+    with pytest.raises(StatusError, match='services "none" not found'):
+        printing.get(client, Query("svc", "none"))
+
+
+def kubeconfig(server: Server, folder: Path, authority: pki.Credential, client: pki.Credential) -> Path:
+    path = folder / "kubeconfig"
+    path.write_text(pki.kubeconfig(f"https://127.0.0.1:{server.port}", authority, client))
+    return path
+
+
+def test_tls_with_a_client_certificate(server: Server, tmp_path: Path) -> None:
+    path = kubeconfig(server, tmp_path, server.authority, pki.make_client(server.authority))
+    with Client.from_kubeconfig(path) as client:
+        assert printing.get(client, Query("ns", output="name")) == "namespace/default"
+        assert len(client.resources()) == len(list(server.api.kinds))
+
+
+def test_strangers_stay_out(server: Server, tmp_path: Path) -> None:
+    stranger = pki.make_authority("someone-else")
+    path = kubeconfig(server, tmp_path, stranger, pki.make_client(stranger))
+    with Client.from_kubeconfig(path) as client, pytest.raises(ssl.SSLCertVerificationError):
+        client.request("GET", "/api")
+    path = kubeconfig(server, tmp_path, server.authority, pki.make_client(stranger))
+    with Client.from_kubeconfig(path) as client, pytest.raises((OSError, ssl.SSLError)):
+        client.request("GET", "/api")
+
+
+@pytest.mark.parametrize(("token", "code"), [(TOKEN, 200), ("wrong", 401), ("", 401)])
+def test_bearer_token(server: Server, token: str, code: int) -> None:
+    context = ssl.create_default_context(cadata=server.authority.certificate)
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=5)
+    connection.request("GET", "/api", headers={"Authorization": f"Bearer {token}"} if token else {})
+    assert connection.getresponse().status == code
+    connection.close()
+
+
+def test_a_file_that_is_no_kubeconfig(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("a: b")
+    with pytest.raises(ValueError, match="the file is no kubeconfig"):
+        Client.from_kubeconfig(path)
