@@ -1,0 +1,90 @@
+"""Whole labs for tests: one that all share, fresh ones, and the two kinds of people who start them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.session import CHECKOUT, RunningLab, User
+
+NOBODY = 65534
+PACKAGES = ("topo", "netfns", "controlplane", "agents", "labs")
+USERS = ["root", "ordinary"] if os.geteuid() == 0 else ["ordinary"]
+_numbers = count(1)
+
+
+def new_name() -> str:
+    """A lab name that nobody else has now."""
+    return f"test-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A folder that everybody may pass through (pytest's own are closed to other users); it is removed in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="minipod-e2e-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _user(scratch: Path, uid: int, gid: int, checkout: Path) -> User:
+    home = scratch / f"labs-of-{uid}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    os.chown(home, uid, gid)
+    return User(uid, gid, checkout, home)
+
+
+@pytest.fixture(scope="session")
+def me(scratch: Path) -> User:
+    """Whoever runs the tests."""
+    return _user(scratch, os.geteuid(), os.getegid(), CHECKOUT)
+
+
+@pytest.fixture(scope="session")
+def ordinary_user(scratch: Path, me: User) -> User:
+    """Somebody without rights: whoever runs the tests; when that is root, `nobody`, with a checkout that they can read."""
+    if me.uid != 0:
+        return me
+    readable = all(folder.stat().st_mode & 0o005 == 0o005 for folder in (CHECKOUT, *CHECKOUT.parents))
+    return _user(scratch, NOBODY, NOBODY, CHECKOUT if readable else _readable_copy(scratch))
+
+
+def _readable_copy(scratch: Path) -> Path:
+    copy = scratch / "checkout"
+    for package in PACKAGES:
+        shutil.copytree(CHECKOUT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy
+
+
+@pytest.fixture(params=USERS)
+def user(request: pytest.FixtureRequest, me: User, ordinary_user: User) -> User:
+    """Each kind of person in turn: root (when the tests run as root) and somebody without rights."""
+    return me if request.param == "root" else ordinary_user
+
+
+@pytest.fixture(scope="session")
+def lab(me: User) -> Iterator[RunningLab]:
+    """The lab that tests share: they put what they need into namespaces of their own and take it out again."""
+    running = me.up(new_name())
+    yield running
+    running.down()
+
+
+@pytest.fixture
+def fresh_lab() -> Iterator[Callable[..., RunningLab]]:
+    """Start labs that a test may hurt: `fresh_lab(user, *options of minipod up)`. They end with the test."""
+    started: list[RunningLab] = []
+
+    def start(user: User, *options: str) -> RunningLab:
+        started.append(user.up(new_name(), *options))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.minipod("down")
