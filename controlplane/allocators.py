@@ -31,10 +31,6 @@ class Pool:
         """Whether the number lies in the range."""
         return self.first <= number <= self.last
 
-    def holder(self, number: int) -> Hashable | None:
-        """Who holds the number, or None."""
-        return self._holders.get(number)
-
     def is_free_for(self, number: int, who: Hashable) -> bool:
         """Whether `who` may hold it: in the range, and nobody else's."""
         return number in self and self._holders.get(number, who) == who

@@ -42,8 +42,10 @@ class EventRecorder:
     def record(
         self, involved: Obj, reason: str, message: str, *, kind: str, component: str, host: str
     ) -> None:
-        """One more occurrence."""
+        """One more occurrence; what happens in a namespace that is gone is nobody's story any more."""
         metadata = involved["metadata"]
+        if self._store.get("Namespace", "", metadata.get("namespace") or "default") is None:
+            return
         same = _Same(metadata.get("uid", ""), metadata["name"], reason, message, kind, component, host)
         known = self._known.get(same)
         earlier = self._store.get("Event", *known[0]) if known else None

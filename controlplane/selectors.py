@@ -66,8 +66,6 @@ class LabelSelector:
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
-EVERYTHING = LabelSelector()
-
 _TOKEN = re.compile(r"\s*(==|!=|=|!|>|<|\(|\)|,|[^\s=!<>(),]+)")
 
 

@@ -242,11 +242,6 @@ class Store:
         later.reverse()
         return later
 
-    def compact(self, kind: str) -> None:
-        """Forgets the kind's history: a watch from an older revision gets 410."""
-        self._history.pop(kind, None)
-        self._compacted[kind] = self.revision
-
     def forget(self, kind: str, watch: Watch) -> None:
         """Stops telling `watch` about changes."""
         watches = self._watches.get(kind, [])

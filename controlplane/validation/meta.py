@@ -11,7 +11,6 @@ from controlplane.meta import Obj
 
 NameCheck = Callable[[str], tuple[str, ...]]
 ANNOTATIONS_LIMIT = 256 * 1024  # bytes in all
-SELECTOR_OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
 
 subdomain_name: NameCheck = names.dns_subdomain
 label_name: NameCheck = names.dns_label

@@ -47,7 +47,8 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def same_books(self) -> None:
         assert len(self.pool) == len(self.held)
-        assert all(self.pool.holder(number) == who for number, who in self.held.items())
+        assert all(self.pool.is_free_for(number, who) for number, who in self.held.items())
+        assert not any(self.pool.is_free_for(number, "nobody") for number in self.held)
 
 
 TestPool = PoolMachine.TestCase

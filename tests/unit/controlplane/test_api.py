@@ -285,6 +285,13 @@ def test_same_event_counts_up(api: API, pod: Make) -> None:
     assert events[1]["source"] == {"component": "kubelet", "host": "n1"}
 
 
+def test_no_event_outlives_its_namespace(api: API, pod: Make) -> None:
+    made = api.create(pod())
+    gone = {**made, "metadata": {**made["metadata"], "namespace": "gone"}}
+    api.event(gone, "Killing", "too late", component="kubelet")
+    assert api.list("Event")[0] == []
+
+
 def test_events_do_not_pile_up(api: API, pod: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controlplane.events.LIMIT", 5)
     made = api.create(pod())

@@ -326,11 +326,15 @@ def test_watch_as_table_and_its_end(over_http: Callable[..., None], api: API) ->
     over_http(scenario)
 
 
-def test_watch_of_lost_history(over_http: Callable[..., None], api: API) -> None:
+def test_watch_of_lost_history(
+    over_http: Callable[..., None], api: API, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.store.HISTORY", 1)
+
     async def scenario(client: Http) -> None:
         since = api.store.revision
         api.create(config_map("a"))
-        api.store.compact("ConfigMap")
+        api.create(config_map("b"))
         assert await status_of(await client.get(f"{CONFIG_MAPS}?watch=1&resourceVersion={since}")) == (
             410,
             "Expired",
