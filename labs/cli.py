@@ -39,11 +39,17 @@ class Command:
     arguments: tuple[Argument, ...] = ()
 
 
-OUTPUT = argument("-o", "--output", choices=("table", "json"), default="table", help="table (default) or json")
+OUTPUT = argument(
+    "-o", "--output", choices=("table", "json"), default="table", help="table (default) or json"
+)
 FORMAT = argument("-o", "--output", default="", help="wide, name, yaml or json; default a table")
 NAMESPACE = argument("-n", "--namespace", default="", help="the namespace; default: default")
-FILES = argument("-f", "--filename", action="append", required=True, help="a file, a folder or - ; may be repeated")
-MACHINE = argument("machine", metavar="MACHINE", help="node/NAME, lb/NAME, vm/NAME, outside, router or pod/NAME[.NAMESPACE]")
+FILES = argument(
+    "-f", "--filename", action="append", required=True, help="a file, a folder or - ; may be repeated"
+)
+MACHINE = argument(
+    "machine", metavar="MACHINE", help="node/NAME, lb/NAME, vm/NAME, outside, router or pod/NAME[.NAMESPACE]"
+)
 CONTAINER = argument("-c", "--container", default="", help="a container of the pod; default: the first")
 
 COMMANDS: dict[str, Command] = {
@@ -56,7 +62,9 @@ COMMANDS: dict[str, Command] = {
             argument("--workers", type=int, help="worker nodes (2)"),
             argument("--cni", help="the pod network (flannel)"),
             argument("--proxy-mode", help="how services are translated (nftables)"),
-            argument("--privileged", action="store_true", help="stay the host's root in the lab; never for grading"),
+            argument(
+                "--privileged", action="store_true", help="stay the host's root in the lab; never for grading"
+            ),
             OUTPUT,
         ),
     ),
@@ -74,12 +82,17 @@ COMMANDS: dict[str, Command] = {
         "minipod exec node/worker1 -- ip route",
         (MACHINE, CONTAINER, argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")),
     ),
-    "shell": Command("access:shell", "an interactive shell there", "minipod shell pod/web-1", (MACHINE, CONTAINER)),
+    "shell": Command(
+        "access:shell", "an interactive shell there", "minipod shell pod/web-1", (MACHINE, CONTAINER)
+    ),
     "kubeconfig": Command(
         "access:kubeconfig", "print the path of the lab's kubeconfig", "KUBECONFIG=$(minipod kubeconfig) k9s"
     ),
     "apply": Command(
-        "objects:apply", "create or change the objects of manifests", "minipod apply -f app.yaml", (FILES, NAMESPACE)
+        "objects:apply",
+        "create or change the objects of manifests",
+        "minipod apply -f app.yaml",
+        (FILES, NAMESPACE),
     ),
     "delete": Command(
         "objects:delete",
@@ -89,7 +102,9 @@ COMMANDS: dict[str, Command] = {
             argument("target", nargs="*", metavar="KIND NAME", help="such as: pod web-1"),
             argument("-f", "--filename", action="append", default=[], help="a file, a folder or -"),
             NAMESPACE,
-            argument("--wait", action=argparse.BooleanOptionalAction, default=True, help="until they are gone"),
+            argument(
+                "--wait", action=argparse.BooleanOptionalAction, default=True, help="until they are gone"
+            ),
         ),
     ),
     "get": Command(
@@ -97,7 +112,9 @@ COMMANDS: dict[str, Command] = {
         "show objects",
         "minipod get pods -A",
         (
-            argument("target", nargs="+", metavar="KIND [NAME…]", help="such as: pods, svc web, deployment/web"),
+            argument(
+                "target", nargs="+", metavar="KIND [NAME…]", help="such as: pods, svc web, deployment/web"
+            ),
             NAMESPACE,
             argument("-A", "--all-namespaces", action="store_true", help="of every namespace"),
             argument("-l", "--selector", default="", help="by labels, such as app=web,tier!=db"),
@@ -108,14 +125,28 @@ COMMANDS: dict[str, Command] = {
         "check:check",
         "the four communication types, proven by packets",
         "minipod check -o json",
-        (OUTPUT, argument("--only", action="append", default=[], metavar="CLAIM", help="only these rows; may be repeated")),
+        (
+            OUTPUT,
+            argument(
+                "-n", "--namespace", default="", help="prove it on what runs there; default: pods of its own"
+            ),
+            argument(
+                "--only",
+                action="append",
+                default=[],
+                metavar="CLAIM",
+                help="only these rows; may be repeated",
+            ),
+        ),
     ),
 }
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="minipod", description="A Kubernetes network that you can see, break and grade.")
+    parser = argparse.ArgumentParser(
+        prog="minipod", description="A Kubernetes network that you can see, break and grade."
+    )
     commands = parser.add_subparsers(dest="word", metavar="COMMAND", required=True)
     for word, command in COMMANDS.items():
         sub = commands.add_parser(

@@ -98,7 +98,9 @@ class Cluster:
     def _add_services(self) -> None:
         """What serves the cluster from machines that are no nodes, and the records of its DNS."""
         api_server = Server(plan.CONTROL_PLANE, str(plan.NODES.ipv4[10]), plan.API_PORT)
-        api_frontend = Frontend("default/kubernetes:https", str(plan.API_ADDRESS), plan.API_PORT, (api_server,))
+        api_frontend = Frontend(
+            "default/kubernetes:https", str(plan.API_ADDRESS), plan.API_PORT, (api_server,)
+        )
         first, last = (int(address) for address in plan.LOAD_BALANCER_POOL)
         pool = [str(type(plan.API_ADDRESS)(number)) for number in range(first, last + 1)]
         lb1, outside = (NodeKernel(name, self.machine(name).namespaces) for name in ("lb1", "outside"))
@@ -112,7 +114,11 @@ class Cluster:
 
     def machine_event(self, machine: str, reason: str, message: str) -> None:
         """Record an event on a machine: on its Node object, or on one that would be its."""
-        involved = self.api.find("Node", machine) or {"apiVersion": "v1", "kind": "Node", "metadata": {"name": machine}}
+        involved = self.api.find("Node", machine) or {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": machine},
+        }
         self.api.event(involved, reason, message, type="Warning", component="supervisor", host=machine)
         log.warning("%s: %s: %s", machine, reason, message)
 
@@ -120,7 +126,9 @@ class Cluster:
         self.machine_event(plan.CONTROL_PLANE, "RuntimeRestarted", message)
 
     def _ended(self, machine: str) -> Callable[[int], None]:
-        return lambda status: self.machine_event(machine, "ProcessRestarted", f"a server ended with status {status}")
+        return lambda status: self.machine_event(
+            machine, "ProcessRestarted", f"a server ended with status {status}"
+        )
 
 
 def _folder(machine: str) -> Path:

@@ -64,7 +64,9 @@ def load(path: Path) -> ClusterConfig:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise LabError(f"{place}: {getattr(error, 'problem', None) or 'malformed YAML'}: mend the YAML") from None
+        raise LabError(
+            f"{place}: {getattr(error, 'problem', None) or 'malformed YAML'}: mend the YAML"
+        ) from None
     return _from_document({} if data is None else data, str(path))
 
 

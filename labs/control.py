@@ -1,6 +1,8 @@
 """The lab's own door, beside the Kubernetes API: what only someone on the host asks for.
 
-    {"do": "enter", "machine": "pod/web-1"}  ->  {"pid": …} with a pidfd, to go into the machine's namespaces
+    {"do": "enter", "machine": "pod/web-1"}  ->  {} with a pidfd, to go into its namespaces
+    {"do": "socket", "machine": …, "family": …, "type": …}   ->  {} with a socket made in that network
+    {"do": "capture", "machine": …, "device": …}             ->  {} with a packet socket on that device
     {"do": "status"}                         ->  machines, nodes, pods in numbers
 
 One request a message (topo.wire) on a Unix socket in the lab's folder, which only its owner may open.
@@ -10,12 +12,13 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from labs.cluster import Cluster
 from labs.errors import LabError
-from topo import wire
-from topo.enter import NETWORK
+from topo import capture, wire
+from topo.enter import NETWORK, Namespaces
 
 Message = dict[str, Any]
 
@@ -42,7 +45,7 @@ class ControlServer:
         with connection:
             while True:
                 readable: asyncio.Future[None] = loop.create_future()
-                loop.add_reader(connection, lambda f=readable: f.done() or f.set_result(None))
+                loop.add_reader(connection, _settle, readable)
                 try:
                     await readable
                 finally:
@@ -63,12 +66,32 @@ class ControlServer:
                     descriptor = self.descriptor(str(request["machine"]), str(request.get("container") or ""))
                     wire.send(connection, {}, [descriptor])
                     os.close(descriptor)
+                case "socket":
+                    family, kind = int(request["family"]), int(request["type"])
+                    self._send_socket(connection, request, lambda: socket.socket(family, kind))
+                case "capture":
+                    device = str(request["device"])
+                    self._send_socket(connection, request, lambda: capture.open_socket(device))
                 case "status":
                     wire.send(connection, self.status())
                 case other:
-                    wire.send(connection, {"error": f"control: do: want enter or status, got {other!r}"})
-        except LabError as error:
+                    wire.send(
+                        connection,
+                        {"error": f"control: do: want enter, socket, capture or status, got {other!r}"},
+                    )
+        except (LabError, KeyError, OSError) as error:
             wire.send(connection, {"error": str(error)})
+
+    def _send_socket(
+        self, connection: socket.socket, request: Message, make: Callable[[], socket.socket]
+    ) -> None:
+        """Make a socket in a machine's or a pod's network and hand it over. Raises LabError, OSError."""
+        namespaces = Namespaces.of_process(self.descriptor(str(request["machine"])), NETWORK)
+        try:
+            with namespaces.call(make) as made:
+                wire.send(connection, {}, [made.fileno()])
+        finally:
+            namespaces.close()
 
     def descriptor(self, machine: str, container: str = "") -> int:
         """A new pidfd of a process whose namespaces are the machine's or the container's. Raises LabError."""
@@ -107,6 +130,11 @@ class ControlServer:
             "nodes": {node["metadata"]["name"]: _ready(node) for node in nodes},
             "pods": {"total": len(pods), "ready": sum(_ready(pod) for pod in pods)},
         }
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _path(kind: str, name: str) -> str:

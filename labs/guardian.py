@@ -1,6 +1,6 @@
 """The guardian: puts a machine's shell back when it was killed. (Pods and servers are looked after by their agents.)
 
-    a shell's pidfd becomes readable ──> revive ──> event on the machine
+a shell's pidfd becomes readable ──> revive ──> event on the machine
 """
 
 import asyncio
@@ -31,7 +31,9 @@ class Guardian:
         while True:
             await ended(self._underlay.shells[name].pid)
             await asyncio.to_thread(self._underlay.shells[name].revive)
-            self._tell(name, "MachineRevived", "the machine's shell was killed; another one is in its namespaces")
+            self._tell(
+                name, "MachineRevived", "the machine's shell was killed; another one is in its namespaces"
+            )
             await asyncio.sleep(PAUSE)
 
     async def _reap_orphans(self) -> None:

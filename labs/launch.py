@@ -18,10 +18,10 @@ from labs.cluster_file import ClusterConfig
 from labs.errors import LabError
 from labs.sockets import short_path
 from labs.state import StateFolder, wait_for_end
-from topo import preflight, sandbox
+from topo import sandbox
 from topo.enter import PATH
 from topo.rootfs import CODE
-from topo.sandbox import Plan, Sandbox, SandboxError
+from topo.sandbox import Plan, Sandbox, SandboxError, UserNamespaceRefused
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("topo", "netfns", "controlplane", "agents", "labs")
@@ -29,40 +29,50 @@ LOG_LINES = 15
 
 
 def up(
-    folder: StateFolder, config: ClusterConfig, *, privileged: bool = False, progress: Callable[[str], None] = print
+    folder: StateFolder,
+    config: ClusterConfig,
+    *,
+    privileged: bool = False,
+    progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Start a lab and return lab.json's content once all is Ready. Raises LabError; nothing runs then."""
+    if privileged and os.geteuid() != 0:
+        raise LabError("--privileged: needs root: leave it out, or run as root")
     folder.make()
     lock = folder.lock()
     try:
-        mode = _isolation(privileged, progress)
         _compile_packages()
-        sockets = _open_sockets(folder)
-        lab = _start(folder, config, lock, sockets, privileged=mode == "privileged")
-        info = {"pid": lab.pid, "isolation": mode, "config": config.to_json(), "checkout": str(ROOT)}
         try:
-            folder.write(info)
-            _follow(lab, folder, progress)
-        except BaseException:
-            _end(lab)
-            raise
-        lab.lifeline.sendall(b"keep\n")
-        return info
+            return _launch(folder, config, lock, privileged, progress)
+        except UserNamespaceRefused as error:
+            if privileged or os.geteuid() != 0:
+                raise
+            progress(f"warning: {error}")
+            progress(
+                "warning: so this lab runs as the host's root, without a user namespace: nothing is graded in it"
+            )
+            return _launch(folder, config, lock, True, progress)
+    except SandboxError as error:
+        raise LabError(str(error)) from None
     finally:
         os.close(lock)
 
 
-def _isolation(privileged: bool, progress: Callable[[str], None]) -> str:
-    """Which sandbox this kernel allows: "user-namespace" or "privileged". Raises LabError naming what is lacking."""
-    if privileged and os.geteuid() != 0:
-        raise LabError("--privileged: needs root: leave it out, or run as root")
-    lacking = preflight.lacking(privileged=privileged)
-    if not lacking:
-        return "privileged" if privileged else "user-namespace"
-    if not privileged and os.geteuid() == 0 and not preflight.lacking(privileged=True):
-        progress("warning: no user namespace can be made here, so this lab runs as the host's root: no grading in it")
-        return "privileged"
-    raise LabError("\n".join(lacking))
+def _launch(
+    folder: StateFolder, config: ClusterConfig, lock: int, privileged: bool, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Start the sandbox and wait until the lab in it is Ready. Raises SandboxError, LabError; nothing runs then."""
+    lab = _start(folder, config, lock, _open_sockets(folder), privileged=privileged)
+    isolation = "privileged" if privileged else "user-namespace"
+    info = {"pid": lab.pid, "isolation": isolation, "config": config.to_json(), "checkout": str(ROOT)}
+    try:
+        folder.write(info)
+        _follow(lab, folder, progress)
+    except BaseException:
+        _end(lab)
+        raise
+    lab.lifeline.sendall(b"keep\n")
+    return info
 
 
 def _compile_packages() -> None:
@@ -86,11 +96,22 @@ def _open_sockets(folder: StateFolder) -> dict[str, socket.socket]:
 
 
 def _start(
-    folder: StateFolder, config: ClusterConfig, lock: int, sockets: dict[str, socket.socket], *, privileged: bool
+    folder: StateFolder,
+    config: ClusterConfig,
+    lock: int,
+    sockets: dict[str, socket.socket],
+    *,
+    privileged: bool,
 ) -> Sandbox:
     settings = {"name": folder.name, "config": config.to_json()}
     descriptors = {name: sock.fileno() for name, sock in sockets.items()}
-    environment = {"PATH": PATH, "PYTHONPATH": CODE, "LANG": "C.UTF-8", "HOME": "/root", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        "PATH": PATH,
+        "PYTHONPATH": CODE,
+        "LANG": "C.UTF-8",
+        "HOME": "/root",
+        "PYTHONUNBUFFERED": "1",
+    }
     log = os.open(folder.path / "lab.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         return sandbox.start(
@@ -105,7 +126,7 @@ def _start(
             )
         )
     except (SandboxError, OSError) as error:
-        raise LabError(str(error)) from None
+        raise SandboxError(str(error)) from None
     finally:
         os.close(log)
         for sock in sockets.values():
@@ -113,17 +134,18 @@ def _start(
 
 
 def _follow(lab: Sandbox, folder: StateFolder, progress: Callable[[str], None]) -> None:
-    """Show the lab's progress until it is ready. Raises LabError with the end of its log when it is not."""
+    """Show the lab's progress until it is ready. Raises SandboxError, LabError when it does not come to that."""
     for line in _lines(lab.lifeline):
         if line.startswith("error "):
-            raise LabError(line.removeprefix("error "))
+            raise sandbox.error_of(line.removeprefix("error "))
         message = json.loads(line)
         if "progress" in message:
             progress(message["progress"])
         elif "ready" in message:
             return
         else:
-            raise LabError(f"lab {folder.name}: {message['error']}: see {folder.path}/lab.log")
+            reason = message["error"].replace("the lab's log", f"{folder.path}/lab.log")
+            raise LabError(f"lab {folder.name}: {reason}")
     tail = "\n".join((folder.path / "lab.log").read_text(errors="replace").splitlines()[-LOG_LINES:])
     if tail:
         print(tail, file=sys.stderr)

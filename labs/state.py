@@ -45,7 +45,9 @@ class StateFolder:
         """The folder of a lab by name; None is $MINIPOD_LAB or the default. Raises LabError for an impossible name."""
         name = name or os.environ.get("MINIPOD_LAB") or DEFAULT_NAME
         if not _NAME.fullmatch(name):
-            raise LabError(f"--name {name}: want at most 40 of a-z, 0-9 and -, with a letter or digit at both ends")
+            raise LabError(
+                f"--name {name}: want at most 40 of a-z, 0-9 and -, with a letter or digit at both ends"
+            )
         return cls(name, home() / name)
 
     def make(self) -> None:
@@ -54,7 +56,9 @@ class StateFolder:
             self.path.mkdir(parents=True, mode=0o700, exist_ok=True)
             self.path.chmod(0o700)
         except OSError as error:
-            raise LabError(f"{self.path}: {error.strerror}: set MINIPOD_HOME to a folder that you may write to") from None
+            raise LabError(
+                f"{self.path}: {error.strerror}: set MINIPOD_HOME to a folder that you may write to"
+            ) from None
 
     def lock(self) -> int:
         """Take the lab's lock, for a new lab. Returns its descriptor. Raises LabError when the lab runs."""

@@ -24,7 +24,8 @@ from controlplane.http.auth import credentials
 from labs.cluster import Cluster
 from labs.cluster_file import ClusterConfig
 from labs.control import ControlServer
-from topo import plan, rootfs, syscalls
+from labs.errors import LabError
+from topo import plan, preflight, rootfs, syscalls
 from topo.enter import NETWORK
 
 READY_TIMEOUT = 120.0
@@ -53,7 +54,9 @@ class Lifeline:
 
 
 async def supervise(config: ClusterConfig, settings: dict[str, Any], lifeline: Lifeline) -> None:
-    """Build the lab and serve it until killed."""
+    """Build the lab and serve it until killed. Raises LabError when the system lacks something."""
+    if lacking := await asyncio.to_thread(preflight.lacking):
+        raise LabError("; ".join(lacking))
     cluster = Cluster(config, lambda text: lifeline.tell(progress=text))
     await cluster.build()
     app, sockets, context = _api_server(cluster, settings)
@@ -70,7 +73,12 @@ def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[s
     """The API's application, its sockets (on the host and at the control-plane node) and its certificates."""
     authority = pki.make_authority()
     node, service = str(plan.NODES.ipv4[10]), str(plan.API_SERVICE)
-    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+    names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
     hosts = [*names, "localhost", "127.0.0.1", node, str(plan.API_ADDRESS), service]
     context = pki.server_context(authority, pki.make_server(authority, hosts))
     on_host, unix = (socket.socket(fileno=settings[name]) for name in ("api_tcp", "api_unix"))
@@ -131,7 +139,9 @@ def _one_line(error: BaseException) -> str:
         error = error.exceptions[0]
     if isinstance(error, TimeoutError):
         return f"not Ready after {READY_TIMEOUT:.0f} s: see the lab's log"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    if isinstance(error, LabError):
+        return str(error)
+    return f"{type(error).__name__}: {error}: see the lab's log".splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@
      └───────┬────────────┘
            cni0 10.244.1.1/24, the pods' gateway ──> routing ──> eth0, vxlan0
 
-A frame between two pods of one node crosses the bridge and nothing else; every other packet goes to the gateway, which
-is the node itself, and is routed there. `hairpin` lets a frame leave by the port that it came from: a pod may be chosen
-as the endpoint of a service that it asks itself.
+A frame between two pods of one node crosses the bridge and nothing else; every other packet goes to the
+gateway, which is the node itself, and is routed there. `hairpin` lets a frame leave by the port that it
+came from: a pod may be chosen as the endpoint of a service that it asks itself.
 
-Invariants: a pod has exactly one port; both ends of a pair are made at once, and the kernel removes both when the pod's
-namespace ends; a port's alias names its pod, so that `ip link` reads like the manifests.
+Invariants: a pod has exactly one port; both ends of a pair are made at once, and the kernel removes both
+when the pod's namespace ends; a port's alias names its pod, so that `ip link` reads like the manifests.
 
 Sources: veth(4), ip-link(8), bridge(8); CNI plugins `bridge` and `ptp`; br_netfilter in the kernel's
 Documentation/networking/bridge.rst (packets that only cross the bridge must still meet the service NAT).
@@ -36,14 +36,17 @@ SYSCTLS = {
     "net.ipv6.conf.all.forwarding": "1",
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
-    # Ports need no addresses of their own; making link-local ones would cost every pod start milliseconds of chatter.
+    # Ports need no addresses of their own; making link-local ones would cost every pod start milliseconds
+    # of chatter.
     "net.ipv6.conf.default.addr_gen_mode": "1",
 }
 
 
 @dataclass(frozen=True)
 class Bridge:
-    """A node's bridge. `pod_cidrs`: the node's ranges, such as 10.244.1.0/24; the first address of each is the gateway."""
+    """A node's bridge. `pod_cidrs`: the node's ranges, such as 10.244.1.0/24; the first address of each is
+    the gateway.
+    """
 
     pod_cidrs: tuple[str, ...]
 
@@ -58,8 +61,9 @@ class Bridge:
 class Attachment:
     """A pod's place on the bridge.
 
-    pod: its `namespace/name`. uid: its uid, from which the port's name is made. pid: a process in the pod's network
-    namespace, as the node's namespace numbers it. addresses: the pod's, one of each of the bridge's ranges.
+    pod: its `namespace/name`. uid: its uid, from which the port's name is made. pid: a process in the
+    pod's network namespace, as the node's namespace numbers it. addresses: the pod's, one of each of the
+    bridge's ranges.
     """
 
     pod: str
@@ -90,9 +94,9 @@ def render_bridge(bridge: Bridge) -> str:
 def render(bridge: Bridge, attachment: Attachment) -> Wiring:
     """Write the texts that plug a pod in.
 
-    On the node: the pair, its near end up and a port of the bridge, its far end in the pod's namespace as `eth0`; then
-    hairpin and alias. In the pod: loopback up, `eth0` up without link-local address, each address with its range's
-    prefix length, and the gateway as default route of each family.
+    On the node: the pair, its near end up and a port of the bridge, its far end in the pod's namespace as
+    `eth0`; then hairpin and alias. In the pod: loopback up, `eth0` up without link-local address, each
+    address with its range's prefix length, and the gateway as default route of each family.
     """
     port = attachment.port
     node = _lines(
@@ -112,8 +116,8 @@ def render(bridge: Bridge, attachment: Attachment) -> Wiring:
 
 
 def evaluate(bridge: Bridge, ports: Sequence[Attachment], destination: str) -> str:
-    """Where a frame for `destination` goes once it is on the bridge: a port's device, or the bridge's own device when the
-    node is to route it. An address of the node's range that no pod has goes nowhere: "".
+    """Where a frame for `destination` goes once it is on the bridge: a port's device, or the bridge's own
+    device when the node is to route it. An address of the node's range that no pod has goes nowhere: "".
     """
     for attachment in ports:
         if destination in attachment.addresses:

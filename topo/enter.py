@@ -83,7 +83,9 @@ class Namespaces:
         """Within the block the calling thread is in these namespaces (of the kinds in `flags`). Raises OSError."""
         home = _home()
         if flags & MOUNT and not getattr(_here, "own_fs", False):
-            syscalls.unshare(syscalls.CLONE_FS)  # setns refuses a mount namespace to threads that share a root
+            syscalls.unshare(
+                syscalls.CLONE_FS
+            )  # setns refuses a mount namespace to threads that share a root
             _here.own_fs = True
         went = self.join(flags)
         try:
@@ -171,7 +173,5 @@ class Links:
             with self._lock:
                 self._rtnetlink.send(requests)
         except NetlinkError as error:
-            return Completed(("ip", "-batch", "-"), 2, "", error.strerror)
+            return Completed(("ip", "-batch", "-"), 2, "", str(error.strerror))
         return Completed(("ip", "-batch", "-"), 0, "", "")
-
-

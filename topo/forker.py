@@ -25,9 +25,12 @@ POD_NAMESPACES = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWPID | syscalls.CLONE_
 
 def serve(channel: socket.socket) -> NoReturn:
     """Answer every request, in order, until the supervisor is gone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # pods are reaped by the kernel; their channels tell their end
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # pods are reaped by the kernel; their channels tell their end
     while (received := wire.receive(channel)) is not None:
         message, descriptors = received
+        answer: dict[str, int | str | None]
         try:
             answer = {"pid": _fork_pod(channel, message["hostname"], descriptors)}
         except OSError as error:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mininet.node import Node  # type: ignore[import-untyped]
+from mininet.node import Node
 
 from topo import syscalls
 from topo.enter import Completed, Links, Namespaces
@@ -105,7 +105,6 @@ class Machine:
     def anchor(self) -> int:
         """A new pidfd of the machine's shell, the process whose namespaces are the machine's."""
         return os.pidfd_open(self.host.shell.pid)
-
 
 
 class Shell:

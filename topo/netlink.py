@@ -159,7 +159,9 @@ def _link_add(line: str, words: list[str]) -> Request:
 
 def _link_set(line: str, words: list[str]) -> Request:
     kind_at = words.index("type") if "type" in words else len(words)
-    options = _Options.read(words[1:kind_at], keys={"mtu", "master", "alias", "addrgenmode"}, flags={"up", "down"})
+    options = _Options.read(
+        words[1:kind_at], keys={"mtu", "master", "alias", "addrgenmode"}, flags={"up", "down"}
+    )
     attributes = _link_attributes("", options) + _bridge_port(words[kind_at:])
     if "addrgenmode" in options.values:
         if options.values["addrgenmode"] != "none":
@@ -204,7 +206,10 @@ def _addr_add(line: str, words: list[str]) -> Request:
 
     def build(index_of: Callable[[str], int]) -> bytes:
         device = index_of(options.values["dev"])
-        return struct.pack("=BBBBI", family, interface.network.prefixlen, 0, RT_SCOPE_UNIVERSE, device) + attributes
+        return (
+            struct.pack("=BBBBI", family, interface.network.prefixlen, 0, RT_SCOPE_UNIVERSE, device)
+            + attributes
+        )
 
     return Request(line, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, build)
 
@@ -213,11 +218,15 @@ def _route_add(line: str, words: list[str]) -> Request:
     options = _Options.read(words[1:], keys={"via", "dev"}, flags={"onlink"})
     via = ip_interface(options.values["via"]).ip if "via" in options.values else None
     version = via.version if via else 4
-    prefix = ip_network("0.0.0.0/0" if version == 4 else "::/0") if words[0] == "default" else ip_network(words[0])
+    prefix = (
+        ip_network("0.0.0.0/0" if version == 4 else "::/0") if words[0] == "default" else ip_network(words[0])
+    )
     family = socket.AF_INET if prefix.version == 4 else socket.AF_INET6
     scope = RT_SCOPE_LINK if via is None and prefix.version == 4 else RT_SCOPE_UNIVERSE
     flags = RTNH_F_ONLINK if "onlink" in options.flags else 0
-    header = struct.pack("=BBBBBBBBI", family, prefix.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, flags)
+    header = struct.pack(
+        "=BBBBBBBBI", family, prefix.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, flags
+    )
     attributes = attribute(RTA_DST, prefix.network_address.packed) if prefix.prefixlen else b""
     attributes += attribute(RTA_GATEWAY, via.packed) if via else b""
 
@@ -240,7 +249,9 @@ class Rtnetlink:
     """A route netlink socket of the network namespace that the calling thread is in when it is made."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
         self._socket.bind((0, 0))
         # Only to ask this namespace for device numbers (SIOCGIFINDEX), whichever namespace the asking thread is in.
         self._names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)

@@ -1,10 +1,10 @@
 """Names and addresses, the same in every lab, page and test.
 
-    192.168.50.0/24  the nodes' network: nodes, load balancers, vm1; .1 is the router, .9 the API's own address
-    172.20.0.0/24    a second network: vm2
-    203.0.113.0/24   the outside world (TEST-NET-3 of RFC 5737, which nobody has)
-    10.244.0.0/16    pods, one /24 a node
-    10.96.0.0/16     services
+192.168.50.0/24  the nodes' network: nodes, load balancers, vm1; .1 is the router, .9 the API's own address
+172.20.0.0/24    a second network: vm2
+203.0.113.0/24   the outside world (TEST-NET-3 of RFC 5737, which nobody has)
+10.244.0.0/16    pods, one /24 a node
+10.96.0.0/16     services
 """
 
 from dataclasses import dataclass

@@ -208,4 +208,3 @@ def _run_standin(container: dict[str, Any], failed: int) -> NoReturn:
     finally:
         sys.stdout.flush()
         os._exit(status & 0xFF)
-

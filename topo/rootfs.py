@@ -37,8 +37,27 @@ _MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What programs look up in /etc and nothing secret: names, numbers, link targets, terminal and loader settings.
 _ETC_COPIED = (
     *("passwd", "group", "protocols", "services", "ethertypes", "gai.conf", "alternatives", "localtime"),
-    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "terminfo", "bash.bashrc", "profile", "inputrc", "mime.types"),
-    *("iproute2", "os-release", "debian_version", "shells", "magic", "python3", "python3.11", "python3.12", "python3.13"),
+    *(
+        "ld.so.cache",
+        "ld.so.conf",
+        "ld.so.conf.d",
+        "terminfo",
+        "bash.bashrc",
+        "profile",
+        "inputrc",
+        "mime.types",
+    ),
+    *(
+        "iproute2",
+        "os-release",
+        "debian_version",
+        "shells",
+        "magic",
+        "python3",
+        "python3.11",
+        "python3.12",
+        "python3.13",
+    ),
 )
 _ETC_WRITTEN = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
@@ -116,16 +135,21 @@ class SandboxRoot:
         return cls(
             code=os.open(code, os.O_PATH | os.O_DIRECTORY),
             state=os.open(state, os.O_PATH | os.O_DIRECTORY),
-            python=tuple((prefix, os.open(prefix, os.O_PATH | os.O_DIRECTORY)) for prefix in python_prefixes()),
+            python=tuple(
+                (prefix, os.open(prefix, os.O_PATH | os.O_DIRECTORY)) for prefix in python_prefixes()
+            ),
         )
 
 
-def enter_sandbox_root(root: SandboxRoot) -> None:
-    """Build the sandbox's tree on a tmpfs over /run and make it the root of this mount namespace.
+_NEW_ROOT = "/run"
 
-    Called by the sandbox's first process, after it became root of its user namespace.
+
+def prepare_sandbox_root(root: SandboxRoot) -> None:
+    """Build the sandbox's tree on a tmpfs over /run, but for its /proc.
+
+    Called by the sandbox's first process, after it became root of its user namespace. Raises OSError.
     """
-    new = "/run"
+    new = _NEW_ROOT
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     descriptors = [(CODE, root.code, True), (STATE, root.state, False)]
     descriptors += [(prefix, fd, True) for prefix, fd in root.python]
@@ -138,9 +162,21 @@ def enter_sandbox_root(root: SandboxRoot) -> None:
         os.makedirs(f"{new}{path}", exist_ok=True)
         syscalls.bind(f"/proc/self/fd/{fd}", f"{new}{path}", read_only=read_only)
     make_devices(f"{new}/dev")
-    syscalls.mount("proc", f"{new}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
-    syscalls.mount("sysfs", f"{new}/sys", "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
-    syscalls.pivot_root(new)
+    syscalls.mount(
+        "sysfs", f"{new}/sys", "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    )
+
+
+def mount_proc(root: str = _NEW_ROOT) -> None:
+    """Mount a /proc of the caller's pid namespace below `root`. Raises OSError."""
+    syscalls.mount(
+        "proc", f"{root}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    )
+
+
+def enter_sandbox_root() -> None:
+    """Make the tree that was prepared the root of this mount namespace."""
+    syscalls.pivot_root(_NEW_ROOT)
 
 
 def _show_system_trees(new: str) -> None:
@@ -194,7 +230,7 @@ def enter_container_root(container: ContainerRoot) -> None:
     for path in ("/dev", CODE, *python_prefixes()):
         os.makedirs(f"{root}{path}", exist_ok=True)
         syscalls.bind(path, f"{root}{path}")
-    syscalls.mount("proc", f"{root}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    mount_proc(root)
     for source, path, read_only in container.mounts:
         _bind_volume(root, source, path, read_only)
     syscalls.pivot_root(root)

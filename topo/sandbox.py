@@ -25,7 +25,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -47,6 +48,18 @@ _PR_SET_DUMPABLE = 4
 
 class SandboxError(Exception):
     """The sandbox could not be made; the message names the step, the fact and the next step."""
+
+
+class UserNamespaceRefused(SandboxError):
+    """This kernel, or the container around it, allows no user namespace with a /proc of its own."""
+
+
+_REFUSED = "no user namespace: "
+
+
+def error_of(text: str) -> SandboxError:
+    """The error that a process on the other side of a handshake told as text."""
+    return UserNamespaceRefused(text) if text.startswith(_REFUSED) else SandboxError(text)
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,7 @@ def _bring_up(entry: int, ours: socket.socket, *, privileged: bool) -> int:
 def _expect(channel: socket.socket, word: str) -> str:
     line = channel.recv(4096).decode(errors="replace").strip()
     if line.split(" ", 1)[0] != word:
-        raise SandboxError(line or "sandbox: its entry process ended before it was ready")
+        raise error_of(line or "sandbox: its entry process ended before it was ready: try again")
     return line
 
 
@@ -136,7 +149,10 @@ def _run_entry(plan: Plan, starter: socket.socket, lifeline: socket.socket) -> N
     """In the entry process: leave the terminal, unshare, fork the first process, tell its pid, and go."""
     try:
         os.setsid()
-        syscalls.unshare(NAMESPACES | (0 if plan.privileged else syscalls.CLONE_NEWUSER))
+        if not plan.privileged:
+            with _refusal_named():
+                syscalls.unshare(syscalls.CLONE_NEWUSER)
+        syscalls.unshare(NAMESPACES)
         # Only now: a descriptor of another mount namespace could not be bound here.
         root = rootfs.SandboxRoot.open(plan.code, plan.state)
         starter.sendall(b"unshared\n")
@@ -148,15 +164,25 @@ def _run_entry(plan: Plan, starter: socket.socket, lifeline: socket.socket) -> N
             _run_first_process(plan, root, lifeline)
         starter.sendall(f"pid {pid}\n".encode())
         os._exit(0)
-    except OSError as error:
-        starter.sendall(f"sandbox: {error.strerror}: {_advice(error)}\n".encode())
+    except (OSError, SandboxError) as error:
+        starter.sendall(f"{_told(error)}\n".encode())
         os._exit(1)
 
 
-def _advice(error: OSError) -> str:
-    if error.errno in (1, 28):  # EPERM; ENOSPC when user.max_user_namespaces is used up
-        return "run scripts/setup as root once, so that user namespaces are allowed"
-    return "see `minipod up --help`"
+def _told(error: OSError | SandboxError) -> str:
+    if isinstance(error, SandboxError):
+        return str(error)
+    return f"sandbox: {error.strerror}: see `minipod up --help`"
+
+
+@contextmanager
+def _refusal_named() -> Iterator[None]:
+    """An OSError within the block becomes UserNamespaceRefused."""
+    try:
+        yield
+    except OSError as error:
+        advice = "run scripts/setup as root once, which allows user namespaces"
+        raise UserNamespaceRefused(f"{_REFUSED}{error.strerror}: {advice}") from None
 
 
 def _run_first_process(plan: Plan, root: rootfs.SandboxRoot, lifeline: socket.socket) -> NoReturn:
@@ -170,7 +196,13 @@ def _run_first_process(plan: Plan, root: rootfs.SandboxRoot, lifeline: socket.so
         os.dup2(plan.log, 2)
         if not plan.privileged:
             _become_root_of_the_sandbox()
-        rootfs.enter_sandbox_root(root)
+        rootfs.prepare_sandbox_root(root)
+        if plan.privileged:
+            rootfs.mount_proc()
+        else:
+            with _refusal_named():  # a container that masks parts of /proc forbids a new one
+                rootfs.mount_proc()
+        rootfs.enter_sandbox_root()
         syscalls.sethostname("minipod")
         keep = {0, 1, 2, lifeline.fileno(), *plan.inherited}
         _close_all_but(keep)
@@ -178,8 +210,8 @@ def _run_first_process(plan: Plan, root: rootfs.SandboxRoot, lifeline: socket.so
             os.set_inheritable(descriptor, True)
         environment = {**plan.environment, "MINIPOD_LIFELINE": str(lifeline.fileno())}
         os.execve(plan.argv[0], list(plan.argv), environment)
-    except OSError as error:
-        lifeline.sendall(f"error sandbox: {error.strerror}: {_advice(error)}\n".encode())
+    except (OSError, SandboxError) as error:
+        lifeline.sendall(f"error {_told(error)}\n".encode())
         os._exit(1)
 
 
@@ -218,7 +250,7 @@ def _write_id_maps(pid: int) -> None:
         group = first if os.geteuid() == 0 else os.getegid()
         Path(f"/proc/{pid}/gid_map").write_text(f"0 {group} {count}")
     except OSError as error:
-        raise SandboxError(f"sandbox: uid_map: {error.strerror}: {_advice(error)}") from None
+        raise SandboxError(f"sandbox: uid_map: {error.strerror}: see user_namespaces(7)") from None
 
 
 def _map_subordinate_range(pid: int) -> bool:
@@ -228,7 +260,9 @@ def _map_subordinate_range(pid: int) -> bool:
     ranges = [_subordinate_range(path) for path in ("/etc/subuid", "/etc/subgid")]
     if None in ranges:
         return False
-    for tool, own, granted in zip(("newuidmap", "newgidmap"), (os.geteuid(), os.getegid()), ranges, strict=True):
+    for tool, own, granted in zip(
+        ("newuidmap", "newgidmap"), (os.geteuid(), os.getegid()), ranges, strict=True
+    ):
         assert granted is not None
         argv = [tool, str(pid), "0", str(own), "1", "1", str(granted[0]), str(granted[1])]
         if subprocess.run(argv, capture_output=True, check=False).returncode != 0:

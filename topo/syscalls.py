@@ -5,7 +5,6 @@ Sources: clone(2), unshare(2), setns(2), mount(2), pivot_root(2), umount2(2), pr
 
 import ctypes
 import os
-import platform
 import signal
 
 CLONE_FS = 0x00000200
@@ -30,7 +29,7 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 
-_SYS_CLONE, _SYS_PIVOT_ROOT = {"x86_64": (56, 155), "aarch64": (220, 41)}.get(platform.machine(), (0, 0))
+_SYS_CLONE, _SYS_PIVOT_ROOT = {"x86_64": (56, 155), "aarch64": (220, 41)}.get(os.uname().machine, (0, 0))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # Unlike CDLL, PyDLL keeps the interpreter's lock across the call: a forked child comes back holding it.
@@ -106,7 +105,9 @@ def clone(flags: int) -> int:
 
     Only for a process with a single thread. The child shares nothing with its parent but what fork shares.
     """
-    pid = _check(_libc_locked.syscall(_SYS_CLONE, ctypes.c_ulong(flags | signal.SIGCHLD), 0, 0, 0, 0), "clone")
+    pid = _check(
+        _libc_locked.syscall(_SYS_CLONE, ctypes.c_ulong(flags | signal.SIGCHLD), 0, 0, 0, 0), "clone"
+    )
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
     return pid

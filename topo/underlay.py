@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mininet.log import setLogLevel  # type: ignore[import-untyped]
-from mininet.net import Mininet  # type: ignore[import-untyped]
-from mininet.nodelib import LinuxBridge  # type: ignore[import-untyped]
-from mininet.topo import Topo  # type: ignore[import-untyped]
+from mininet.log import setLogLevel
+from mininet.net import Mininet
+from mininet.nodelib import LinuxBridge
+from mininet.topo import Topo
 
 from topo import plan
 from topo.machine import Machine, MachineHost, Shell
@@ -42,7 +42,9 @@ class LabTopo(Topo):  # type: ignore[misc]
             self.addLink(plan.ROUTER, network.switch, intfName1=f"eth{number}", params1={"ip": str(ipv4)})
         for spot in plan.spots(workers):
             self.addHost(spot.name, ip=None)
-            self.addLink(spot.name, spot.network.switch, intfName1="eth0", params1={"ip": str(spot.interfaces[0])})
+            self.addLink(
+                spot.name, spot.network.switch, intfName1="eth0", params1={"ip": str(spot.interfaces[0])}
+            )
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,10 @@ def _switches_only_switch() -> None:
 
 
 def _configure_router(router: Machine) -> None:
-    lines = [f"addr add {network.interface(1)[1]} dev eth{number} nodad" for number, network in enumerate(plan.NETWORKS)]
+    lines = [
+        f"addr add {network.interface(1)[1]} dev eth{number} nodad"
+        for number, network in enumerate(plan.NETWORKS)
+    ]
     _must(router, "\n".join(["link set lo up", *lines]))
     for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
         _sysctl(router, key, "1")

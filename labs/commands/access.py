@@ -12,7 +12,9 @@ def exec_(args: argparse.Namespace) -> int:
     """Run a command on a machine or in a pod; its exit code is ours."""
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
-        raise LabError(f"minipod exec {args.machine}: no command: give one after --, or use `minipod shell {args.machine}`")
+        raise LabError(
+            f"minipod exec {args.machine}: no command: give one after --, or use `minipod shell {args.machine}`"
+        )
     sys.stdout.flush()
     Lab.attach(args.name).replace_process(args.machine, command, args.container)
 
@@ -21,7 +23,9 @@ def shell(args: argparse.Namespace) -> int:
     """An interactive shell on a machine or in a pod."""
     script = 'if command -v bash >/dev/null; then exec bash --norc "$@"; else exec sh "$@"; fi'
     os.environ["PS1"] = f"{args.machine}# "
-    Lab.attach(args.name).replace_process(args.machine, ["env", f"PS1={args.machine}# ", "sh", "-c", script, "sh"], args.container)
+    Lab.attach(args.name).replace_process(
+        args.machine, ["env", f"PS1={args.machine}# ", "sh", "-c", script, "sh"], args.container
+    )
 
 
 def kubeconfig(args: argparse.Namespace) -> int:

@@ -62,7 +62,9 @@ def ls(args: argparse.Namespace) -> int:
         return 0
     print(f"{'NAME':<20} {'STATE':<9} {'WORKERS':<8} {'ISOLATION':<15} FOLDER")
     for row in rows:
-        print(f"{row['name']:<20} {row['state']:<9} {row['workers']:<8} {row['isolation']:<15} {row['folder']}")
+        print(
+            f"{row['name']:<20} {row['state']:<9} {row['workers']:<8} {row['isolation']:<15} {row['folder']}"
+        )
     return 0
 
 

@@ -36,7 +36,9 @@ def delete(args: argparse.Namespace) -> int:
                 found = _read(args.filename)
                 lines = manifests.delete(client, found, args.namespace or "default")
             else:
-                lines = [_delete_one(client, *pair, args.namespace or "default") for pair in _pairs(args.target)]
+                lines = [
+                    _delete_one(client, *pair, args.namespace or "default") for pair in _pairs(args.target)
+                ]
             for line in lines:
                 print(line)
         except manifests.ManifestError as error:

@@ -1,0 +1,73 @@
+"""The ground that `minipod check` walks on: its own namespace, made and removed by each run, or one of the user's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from controlplane import apply as manifests
+from controlplane.client import Client
+from controlplane.errors import StatusError
+from labs.check.subjects import Scene, until
+from labs.errors import LabError
+from labs.lab import Lab
+
+NAMESPACE = "minipod-check"
+MANIFESTS = Path(__file__).with_name("manifests.yaml")
+
+
+@contextmanager
+def ground(lab: Lab, namespace: str = "") -> Iterator[Scene]:
+    """A scene in `namespace`, which must be there; without one, in a namespace of our own. Raises LabError."""
+    with lab.api() as client:
+        if namespace:
+            _must_exist(client, namespace)
+            yield Scene(lab, client, namespace)
+            return
+        _remove(client)
+        try:
+            manifests.apply(client, manifests.read_files([MANIFESTS]))
+            scene = Scene(lab, client, NAMESPACE)
+            until(lambda: _settled(scene), "the check's own pods: Ready", 60.0)
+            yield scene
+        except manifests.ManifestError as error:
+            raise LabError(str(error)) from None
+        finally:
+            _remove(client, wait=False)
+
+
+def _settled(scene: Scene) -> bool:
+    """All Deployments have their pods, all single pods run, and every LoadBalancer service has its address."""
+    ready = {pod.name for pod in scene.pods()}
+    pods = [pod for pod in scene.objects("Pod") if "port-twice" not in (pod["metadata"].get("labels") or {})]
+    deployments = scene.objects("Deployment")
+    available = all(
+        (d.get("status") or {}).get("availableReplicas", 0) >= d["spec"]["replicas"] for d in deployments
+    )
+    balancers = [s for s in scene.objects("Service") if s["spec"].get("type") == "LoadBalancer"]
+    addressed = all((s.get("status") or {}).get("loadBalancer", {}).get("ingress") for s in balancers)
+    return bool(available and addressed and all(pod["metadata"]["name"] in ready for pod in pods))
+
+
+def _must_exist(client: Client, namespace: str) -> None:
+    try:
+        client.request("GET", f"/api/v1/namespaces/{namespace}")
+    except StatusError as error:
+        raise LabError(f"--namespace {namespace}: {error.message}: see `minipod get namespaces`") from None
+
+
+def _remove(client: Client, *, wait: bool = True) -> None:
+    """Remove our namespace, as an earlier run that was interrupted may have left it."""
+    path = f"/api/v1/namespaces/{NAMESPACE}"
+
+    def gone() -> bool:
+        try:
+            client.request("GET", path)
+        except StatusError as error:
+            return error.code == 404
+        return False
+
+    if gone():
+        return
+    client.request("DELETE", path)
+    if wait:
+        until(gone, f"namespace {NAMESPACE}: removed", 60.0)
