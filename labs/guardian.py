@@ -4,8 +4,10 @@ a shell's pidfd becomes readable ──> revive ──> event on the machine
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from agents.daemon import ended
 from topo.underlay import Underlay
@@ -37,30 +39,32 @@ class Guardian:
             await asyncio.sleep(PAUSE)
 
     async def _reap_orphans(self) -> None:
-        """Reap processes that were left to us. One that somebody of this process waits for is gone by the second look."""
+        """Reap processes that were left to us; one that somebody here waits for is gone by the second look."""
         seen: set[int] = set()
         while True:
             await asyncio.sleep(2.0)
             zombies = await asyncio.to_thread(_zombies)
-            for pid in zombies & seen:
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    continue
+            await asyncio.to_thread(_reap, zombies & seen)
             seen = zombies
+
+
+def _reap(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _zombies() -> set[int]:
     """Children of this process that have ended and that nobody has waited for."""
     found = set()
-    for entry in os.listdir("/proc"):
+    for entry in (path.name for path in Path("/proc").iterdir()):
         if not entry.isdigit():
             continue
         try:
-            with open(f"/proc/{entry}/stat") as stat:
-                state, parent = stat.read().rpartition(")")[2].split()[:2]
+            stat = Path(f"/proc/{entry}/stat").read_text()
         except OSError:
             continue
+        state, parent = stat.rpartition(")")[2].split()[:2]
         if state == "Z" and int(parent) == os.getpid():
             found.add(int(entry))
     return found

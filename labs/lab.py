@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from controlplane.client import Client
@@ -136,5 +137,5 @@ class Lab:
 
 def _pid_of(pidfd: int) -> int:
     """The process id, as this process sees it, behind a pidfd."""
-    with open(f"/proc/self/fdinfo/{pidfd}") as lines:
-        return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
+    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Pid:")).split()[1])

@@ -76,7 +76,7 @@ def _launch(
 
 
 def _compile_packages() -> None:
-    """Byte-compile what the sandbox will load, for it cannot write here; without rights to do so it just starts slower."""
+    """Byte-compile what the sandbox will load, for it cannot write here; without it the lab just starts slower."""
     for package in PACKAGES:
         compileall.compile_dir(ROOT / package, quiet=2)
 

@@ -89,7 +89,7 @@ class StateFolder:
         """Write lab.json, whole."""
         beside = self.path / "lab.json.new"
         beside.write_text(json.dumps(info, indent=2) + "\n")
-        os.replace(beside, self.path / "lab.json")
+        beside.replace(self.path / "lab.json")
 
     def read(self) -> dict[str, Any]:
         """lab.json of a running lab. Raises LabError when the lab does not run."""

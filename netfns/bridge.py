@@ -100,7 +100,8 @@ def render(bridge: Bridge, attachment: Attachment) -> Wiring:
     """
     port = attachment.port
     node = _lines(
-        f"link add {port} mtu {MTU} master {DEVICE} up type veth peer name {POD_DEVICE} mtu {MTU} netns {attachment.pid}",
+        f"link add {port} mtu {MTU} master {DEVICE} up "
+        f"type veth peer name {POD_DEVICE} mtu {MTU} netns {attachment.pid}",
         f"link set {port} alias {attachment.pod} type bridge_slave hairpin on",
     )
     pod = [

@@ -42,7 +42,8 @@ def localhost(scene: Scene) -> str:
             saw=f"{outcome.verdict}, {len(outcome.reply)} bytes; {inodes}",
             look="`minipod exec pod/NAME -c CONTAINER -- ip addr` in both containers",
         )
-    return f"{pod.name}: {other} asks 127.0.0.1:{pod.port}, {listener} answers {len(outcome.reply)} bytes; both in {inodes[other]}"
+    answer = f"{other} asks 127.0.0.1:{pod.port}, {listener} answers {len(outcome.reply)} bytes"
+    return f"{pod.name}: {answer}; both in {inodes[other]}"
 
 
 @claim("one-port-space", KIND, "a port can be taken once in a pod: the second container cannot bind it")

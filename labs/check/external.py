@@ -56,8 +56,8 @@ def load_balancer(scene: Scene) -> str:
             look="`minipod exec lb/lb1 -- ss -tln`",
         )
     return (
-        f"{target.name}: outside asks {target.load_balancer}:{target.port}; lb1 sees {arrived[0][0]} come in and {onward[0][0]}"
-        f" go on to node port {target.node_port}; {len(outcome.reply)} bytes back"
+        f"{target.name}: outside asks {target.load_balancer}:{target.port}; lb1 sees {arrived[0][0]}"
+        f" come in and {onward[0][0]} go on to node port {target.node_port}; {len(outcome.reply)} bytes back"
     )
 
 

@@ -22,9 +22,9 @@ def _reach(scene: Scene, first: Witness, second: Witness) -> str:
         sources = [source for source, port in arrived if port == outcome.local[1]]
     if not outcome.answered or sources != [first.address]:
         raise Refuted(
-            did=f"asked {second.address}:{second.port} ({second.name} on {second.node}) from {first.name} on {first.node}",
+            did=f"asked {second.address}:{second.port} ({second.name}, {second.node}) from {first.name}, {first.node}",
             expected=f"an answer, and {first.address} as the source at the receiver's eth0",
-            saw=f"{outcome.verdict}, {len(outcome.reply)} bytes; sources at the receiver: {', '.join(sources) or 'none'}",
+            saw=f"{outcome.verdict}, {len(outcome.reply)} bytes; sources there: {', '.join(sources) or 'none'}",
             look=f"`minipod exec node/{first.node} -- ip route get {second.address}`",
         )
     return (

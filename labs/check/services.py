@@ -116,8 +116,8 @@ def takeover(scene: Scene) -> str:
             look=LOOK,
         )
     return (
-        f"{victim.name} ({victim.address}) deleted, {heir.name} ({heir.address}) took over behind {target.cluster_ip}; meanwhile"
-        f" {meanwhile[1]} of {sum(meanwhile)} requests failed, afterwards 0 of {AFTER_TAKEOVER}"
+        f"{victim.name} ({victim.address}) deleted, {heir.name} ({heir.address}) took over behind {target.cluster_ip};"
+        f" meanwhile {meanwhile[1]} of {sum(meanwhile)} requests failed, afterwards 0 of {AFTER_TAKEOVER}"
     )
 
 
