@@ -1,8 +1,8 @@
 """A machine of a lab: a Mininet host whose namespaces are held open by the lab, not by a shell.
 
 Mininet's `Node` is a shell in fresh namespaces, and when the shell dies the network goes with it. Here the namespaces
-(network, mounts, host name) come first and are held by descriptors; Mininet's shell is only their first inhabitant. Kill
-it, and `revive` puts another one into the very same network: no link, route or rule is lost.
+(network, mounts, host name) come first and are held by descriptors; Mininet's shell is only their first inhabitant.
+Kill it, and `revive` puts another one into the very same network: no link, route or rule is lost.
 
 Mininet's camelCase stops in this file and in `underlay`.
 """

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from topo import wire
 
@@ -24,7 +24,7 @@ class Runtime:
     """See the head of this file."""
 
     def __init__(self, preload: str = "", on_restart: Callable[[str], None] = lambda _: None) -> None:
-        """`preload`: a "module:function" that loads what stand-ins need. `on_restart` is told why, after each restart."""
+        """`preload`: a "module:function" that loads what stand-ins need. `on_restart` is told why after each one."""
         self._preload = preload
         self._on_restart = on_restart
         self._waiting: deque[asyncio.Future[int]] = deque()

@@ -89,7 +89,7 @@ def build(workers: int, progress: Callable[[str], None] = lambda _: None) -> Und
 
 
 def _switches_only_switch() -> None:
-    """Frames on a switch are no business of its netfilter (br_netfilter); the setting is this network namespace's own."""
+    """Frames on a switch are no business of its netfilter; the setting is this network namespace's own."""
     for table in ("iptables", "ip6tables", "arptables"):
         setting = Path(f"/proc/sys/net/bridge/bridge-nf-call-{table}")
         if setting.exists():
