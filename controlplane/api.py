@@ -21,11 +21,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from controlplane import deletion, errors
-from controlplane.errors import FieldErrors, StatusError, bad_request, quote
+from controlplane.errors import FieldErrors, bad_request, quote
 from controlplane.events import EventRecorder
 from controlplane.kinds import Kind, Kinds, standard_kinds
 from controlplane.meta import Obj, is_true, new_uid, now, with_condition
-from controlplane.patch import apply_json_patch, merge
+from controlplane.patch import merge
+from controlplane.patching import MERGE_PATCH, apply_patch
 from controlplane.schema.decode import Findings
 from controlplane.selectors import predicate
 from controlplane.store import Store, Watch
@@ -34,8 +35,6 @@ from controlplane.validation.meta import validate_metadata
 Objects = list[Obj]  # inside the class, `list` is the verb
 Texts = list[str]
 
-MERGE_PATCH = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 SYSTEM_METADATA = (
     "uid",
     "creationTimestamp",
@@ -170,22 +169,13 @@ class API:
         dry_run: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> Obj:
-        """The object as stored. `patch` is a mapping (merge patch) or a list of operations (JSON patch).
-        Raises StatusError 400, 404, 409, 415, 422.
+        """The object as stored. `patch` is a mapping (merge and strategic merge patch) or a list of
+        operations (JSON patch). Raises StatusError 400, 404, 409, 415, 422.
         """
         row = self.kinds.get(kind)
         current = self.get(kind, name, namespace)
-        if content_type == MERGE_PATCH:
-            if not isinstance(patch, dict):
-                raise bad_request("a merge patch must be an object")
-            patched = merge(current, patch)
-        elif content_type == JSON_PATCH:
-            patched = apply_json_patch(current, patch)
-        else:
-            accepted = f"accepted media types include: {JSON_PATCH}, {MERGE_PATCH}"
-            message = f"the body of the request was in an unknown format - {accepted}"
-            raise StatusError(415, "UnsupportedMediaType", message)
-        if not isinstance(patched, dict) or self.kinds.of(patched) is not row:
+        patched = apply_patch(current, patch, content_type, row.definition)
+        if self.kinds.of(patched) is not row:
             raise bad_request("a patch must not change apiVersion or kind")
         patched = self._decode(row, patched, warn)
         if (patched.get("metadata") or {}).get("name") != name:

@@ -24,10 +24,10 @@ from controlplane.client import Client, Resource
 from controlplane.errors import StatusError
 from controlplane.meta import Obj
 from controlplane.patch import merge
+from controlplane.patching import MERGE_PATCH
 from controlplane.yaml_text import YamlError, load_documents
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-MERGE_PATCH = "application/merge-patch+json"
 DRY_RUN = {"dryRun": "All"}
 STRICT = {"fieldValidation": "Strict"}
 SUFFIXES = (".yaml", ".yml", ".json")

@@ -10,11 +10,12 @@ from typing import Any
 
 from aiohttp import web
 
-from controlplane.api import JSON_PATCH
 from controlplane.errors import FieldErrors, bad_request, invalid
 from controlplane.meta import Obj
-from controlplane.patch import apply_json_patch, merge
+from controlplane.patching import apply_patch
 from controlplane.selectors import to_text
+
+DEFINITION = "io.k8s.api.autoscaling.v1.Scale"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def of(obj: Obj) -> Obj:
 def replicas(current: Obj, body: Any, request: web.Request) -> Wanted:
     """The number that a PUT or PATCH of `current` asks for. Raises StatusError 400, 422."""
     if request.method == "PATCH":
-        body = apply_json_patch(current, body) if request.content_type == JSON_PATCH else merge(current, body)
+        body = apply_patch(current, body, request.content_type, DEFINITION)
     if not isinstance(body, dict) or not isinstance(body.get("spec", {}), dict):
         raise bad_request("the body must be a Scale")
     number = (body.get("spec") or {}).get("replicas", 0)

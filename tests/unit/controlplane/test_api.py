@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from controlplane.api import API, JSON_PATCH
+from controlplane.api import API
 from controlplane.errors import StatusError
+from controlplane.patching import JSON_PATCH
 
 Obj = dict[str, Any]
 Make = Callable[..., Obj]
