@@ -54,7 +54,7 @@ def setns(fd: int, flags: int) -> None:
 
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
-    """Call mount(2), see the manual page: an empty string stands for NULL."""
+    """Mount a file system, see mount(2); an empty string stands for NULL."""
     result = _libc.mount(
         source.encode() or None,
         target.encode(),
