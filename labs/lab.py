@@ -1,7 +1,7 @@
 """A running lab, as commands, tests and notebooks hold it.
 
-    lab = Lab.attach("lab")
-    lab.exec("pod/web-1", ["curl", "-s", "http://api"]).stdout
+lab = Lab.attach("lab")
+lab.exec("pod/web-1", ["curl", "-s", "http://api"]).stdout
 """
 
 import os
@@ -10,14 +10,18 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from controlplane.client import Client
 from labs.errors import LabError
 from labs.sockets import connect, short_path
 from labs.state import StateFolder, wait_for_end
-from topo import wire
+from topo import probe, wire
+from topo.capture import Capture
 from topo.enter import Completed, environment
+from topo.probe import Outcome
 
 
 class Lab:
@@ -75,7 +79,13 @@ class Lab:
         return self.ask(do="status")[0]
 
     def exec(
-        self, machine: str, argv: Sequence[str], stdin: str = "", *, container: str = "", timeout: float | None = None
+        self,
+        machine: str,
+        argv: Sequence[str],
+        stdin: str = "",
+        *,
+        container: str = "",
+        timeout: float | None = None,
     ) -> Completed:
         """Run a command on a machine or in a pod to its end. A time-out (seconds) gives status 124, as timeout(1)."""
         command = self._command(machine, argv, container)
@@ -88,6 +98,26 @@ class Lab:
             partial = (error.stdout or b"").decode(errors="replace")
             return Completed(tuple(argv), 124, partial, f"no end after {timeout} s")
         return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def socket(self, machine: str, family: int, kind: int) -> socket.socket:
+        """A socket made in the network of a machine or a pod; what is sent on it is sent from there."""
+        _, descriptors = self.ask(do="socket", machine=machine, family=int(family), type=int(kind))
+        return socket.socket(fileno=descriptors[0])
+
+    def capture(self, machine: str, device: str = "eth0") -> Capture:
+        """Begin to record the packets that pass a device of a machine or a pod."""
+        _, descriptors = self.ask(do="capture", machine=machine, device=device)
+        return Capture(socket.socket(fileno=descriptors[0]))
+
+    def tcp(
+        self, machine: str, address: str, port: int, payload: bytes = b"", timeout: float = 3.0
+    ) -> Outcome:
+        """Probe a TCP port from a machine or a pod; see topo.probe."""
+        return probe.tcp(partial(self.socket, machine), address, port, payload, timeout)
+
+    def udp(self, machine: str, address: str, port: int, payload: bytes, timeout: float = 3.0) -> Outcome:
+        """Probe a UDP port from a machine or a pod; see topo.probe."""
+        return probe.udp(partial(self.socket, machine), address, port, payload, timeout)
 
     def replace_process(self, machine: str, argv: Sequence[str], container: str = "") -> NoReturn:
         """Become a command on a machine: for `minipod exec` and `shell`, which keep their terminal."""
@@ -108,7 +138,5 @@ class Lab:
 
 def _pid_of(pidfd: int) -> int:
     """The process id, as this process sees it, behind a pidfd."""
-    with open(f"/proc/self/fdinfo/{pidfd}") as lines:
-        return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
-
-
+    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
