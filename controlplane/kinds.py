@@ -14,7 +14,7 @@ Source: the API reference of Kubernetes 1.37; `kubectl api-resources -o wide`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from controlplane.columns import Column, columns_of
 from controlplane.defaults import apps as default_apps
@@ -69,7 +69,6 @@ class Kind:
     check_name: NameCheck = subdomain_name
     initial_status: Callable[[Obj], Obj] | None = _empty_status
     counts_generations: bool = False
-    columns: tuple[Column, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
@@ -90,6 +89,11 @@ class Kind:
     def has_status(self) -> bool:
         """Whether status is written through its own door only."""
         return "status" in self.subresources
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What `kubectl get` shows."""
+        return columns_of(self.name)
 
     @property
     def shape(self) -> Shape:
@@ -162,165 +166,158 @@ SCALED = frozenset({"status", "scale"})
 CORE, APPS = "io.k8s.api.core.v1.", "io.k8s.api.apps.v1."
 
 
+CORE_KINDS = (
+    Kind(
+        "Namespace",
+        "namespaces",
+        CORE + "Namespace",
+        namespaced=False,
+        short_names=("ns",),
+        subresources=frozenset({"status", "finalize"}),
+        selectable=frozenset({"status.phase"}),
+        default=default_core.namespace,
+        check_name=label_name,
+        initial_status=lambda obj: {"phase": "Active"},
+    ),
+    Kind(
+        "Node",
+        "nodes",
+        CORE + "Node",
+        namespaced=False,
+        short_names=("no",),
+        subresources=STATUS,
+        selectable=frozenset({"spec.unschedulable"}),
+        validate=validate_node.validate,
+        initial_status=None,
+    ),
+    Kind(
+        "Pod",
+        "pods",
+        CORE + "Pod",
+        short_names=("po",),
+        categories=("all",),
+        subresources=frozenset({"status", "binding", "eviction"}),
+        selectable=frozenset(
+            {
+                "spec.nodeName",
+                "spec.restartPolicy",
+                "spec.schedulerName",
+                "spec.serviceAccountName",
+                "spec.hostNetwork",
+            }
+            | {"status.phase", "status.podIP", "status.nominatedNodeName"}
+        ),
+        default=default_pod.pod,
+        validate=validate_pod.validate,
+        initial_status=default_pod.initial_status,
+        counts_generations=True,
+    ),
+    Kind(
+        "Service",
+        "services",
+        CORE + "Service",
+        short_names=("svc",),
+        categories=("all",),
+        subresources=STATUS,
+        selectable=frozenset({"spec.clusterIP", "spec.type"}),
+        default=default_service.service,
+        validate=validate_service.validate,
+        check_name=label_name_1035,
+        initial_status=lambda obj: {"loadBalancer": {}},
+    ),
+    Kind(
+        "Endpoints",
+        "endpoints",
+        CORE + "Endpoints",
+        short_names=("ep",),
+        default=default_service.endpoints,
+        validate=validate_discovery.validate_endpoints,
+    ),
+    Kind(
+        "ConfigMap",
+        "configmaps",
+        CORE + "ConfigMap",
+        short_names=("cm",),
+        validate=validate_core.config_map,
+    ),
+    Kind(
+        "Secret",
+        "secrets",
+        CORE + "Secret",
+        selectable=frozenset({"type"}),
+        default=default_core.secret,
+        validate=validate_core.secret,
+    ),
+    Kind("ServiceAccount", "serviceaccounts", CORE + "ServiceAccount", short_names=("sa",)),
+)
+
+
+WORKLOAD_KINDS = (
+    Kind(
+        "Deployment",
+        "deployments",
+        APPS + "Deployment",
+        group="apps",
+        short_names=("deploy",),
+        categories=("all",),
+        subresources=SCALED,
+        default=default_apps.deployment,
+        validate=validate_apps.deployment,
+        counts_generations=True,
+    ),
+    Kind(
+        "ReplicaSet",
+        "replicasets",
+        APPS + "ReplicaSet",
+        group="apps",
+        short_names=("rs",),
+        categories=("all",),
+        subresources=SCALED,
+        selectable=frozenset({"status.replicas"}),
+        default=default_apps.replica_set,
+        validate=validate_apps.replica_set,
+        initial_status=lambda obj: {"replicas": 0},
+        counts_generations=True,
+    ),
+)
+
+
+OTHER_KINDS = (
+    Kind(
+        "EndpointSlice",
+        "endpointslices",
+        "io.k8s.api.discovery.v1.EndpointSlice",
+        group="discovery.k8s.io",
+        default=default_service.endpoint_slice,
+        validate=validate_discovery.validate_slice,
+    ),
+    Kind(
+        "Lease",
+        "leases",
+        "io.k8s.api.coordination.v1.Lease",
+        group="coordination.k8s.io",
+        validate=validate_core.lease,
+    ),
+    Kind(
+        "Event",
+        "events",
+        CORE + "Event",
+        short_names=("ev",),
+        selectable=frozenset(
+            {
+                "involvedObject.kind",
+                "involvedObject.namespace",
+                "involvedObject.name",
+                "involvedObject.uid",
+            }
+            | {"involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath"}
+            | {"reason", "reportingComponent", "source", "type"}
+        ),
+        validate=validate_core.event,
+    ),
+)
+
+
 def standard_kinds() -> Kinds:
     """A new table with the built-in kinds."""
-    return Kinds(_with_columns(row) for row in (*_core_rows(), *_workload_rows(), *_other_rows()))
-
-
-def _with_columns(row: Kind) -> Kind:
-    return Kind(**{**row.__dict__, "columns": columns_of(row.name)})
-
-
-def _core_rows() -> list[Kind]:
-    return [
-        Kind(
-            "Namespace",
-            "namespaces",
-            CORE + "Namespace",
-            namespaced=False,
-            short_names=("ns",),
-            subresources=frozenset({"status", "finalize"}),
-            selectable=frozenset({"status.phase"}),
-            default=default_core.namespace,
-            check_name=label_name,
-            initial_status=lambda obj: {"phase": "Active"},
-        ),
-        Kind(
-            "Node",
-            "nodes",
-            CORE + "Node",
-            namespaced=False,
-            short_names=("no",),
-            subresources=STATUS,
-            selectable=frozenset({"spec.unschedulable"}),
-            validate=validate_node.validate,
-            initial_status=None,
-        ),
-        Kind(
-            "Pod",
-            "pods",
-            CORE + "Pod",
-            short_names=("po",),
-            categories=("all",),
-            subresources=frozenset({"status", "binding", "eviction"}),
-            selectable=frozenset(
-                {
-                    "spec.nodeName",
-                    "spec.restartPolicy",
-                    "spec.schedulerName",
-                    "spec.serviceAccountName",
-                    "spec.hostNetwork",
-                }
-                | {"status.phase", "status.podIP", "status.nominatedNodeName"}
-            ),
-            default=default_pod.pod,
-            validate=validate_pod.validate,
-            initial_status=default_pod.initial_status,
-            counts_generations=True,
-        ),
-        Kind(
-            "Service",
-            "services",
-            CORE + "Service",
-            short_names=("svc",),
-            categories=("all",),
-            subresources=STATUS,
-            selectable=frozenset({"spec.clusterIP", "spec.type"}),
-            default=default_service.service,
-            validate=validate_service.validate,
-            check_name=label_name_1035,
-            initial_status=lambda obj: {"loadBalancer": {}},
-        ),
-        Kind(
-            "Endpoints",
-            "endpoints",
-            CORE + "Endpoints",
-            short_names=("ep",),
-            default=default_service.endpoints,
-            validate=validate_discovery.validate_endpoints,
-        ),
-        Kind(
-            "ConfigMap",
-            "configmaps",
-            CORE + "ConfigMap",
-            short_names=("cm",),
-            validate=validate_core.config_map,
-        ),
-        Kind(
-            "Secret",
-            "secrets",
-            CORE + "Secret",
-            selectable=frozenset({"type"}),
-            default=default_core.secret,
-            validate=validate_core.secret,
-        ),
-        Kind("ServiceAccount", "serviceaccounts", CORE + "ServiceAccount", short_names=("sa",)),
-    ]
-
-
-def _workload_rows() -> list[Kind]:
-    return [
-        Kind(
-            "Deployment",
-            "deployments",
-            APPS + "Deployment",
-            group="apps",
-            short_names=("deploy",),
-            categories=("all",),
-            subresources=SCALED,
-            default=default_apps.deployment,
-            validate=validate_apps.deployment,
-            counts_generations=True,
-        ),
-        Kind(
-            "ReplicaSet",
-            "replicasets",
-            APPS + "ReplicaSet",
-            group="apps",
-            short_names=("rs",),
-            categories=("all",),
-            subresources=SCALED,
-            selectable=frozenset({"status.replicas"}),
-            default=default_apps.replica_set,
-            validate=validate_apps.replica_set,
-            initial_status=lambda obj: {"replicas": 0},
-            counts_generations=True,
-        ),
-    ]
-
-
-def _other_rows() -> list[Kind]:
-    return [
-        Kind(
-            "EndpointSlice",
-            "endpointslices",
-            "io.k8s.api.discovery.v1.EndpointSlice",
-            group="discovery.k8s.io",
-            default=default_service.endpoint_slice,
-            validate=validate_discovery.validate_slice,
-        ),
-        Kind(
-            "Lease",
-            "leases",
-            "io.k8s.api.coordination.v1.Lease",
-            group="coordination.k8s.io",
-            validate=validate_core.lease,
-        ),
-        Kind(
-            "Event",
-            "events",
-            CORE + "Event",
-            short_names=("ev",),
-            selectable=frozenset(
-                {
-                    "involvedObject.kind",
-                    "involvedObject.namespace",
-                    "involvedObject.name",
-                    "involvedObject.uid",
-                }
-                | {"involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath"}
-                | {"reason", "reportingComponent", "source", "type"}
-            ),
-            validate=validate_core.event,
-        ),
-    ]
+    return Kinds((*CORE_KINDS, *WORKLOAD_KINDS, *OTHER_KINDS))

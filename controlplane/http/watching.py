@@ -91,6 +91,8 @@ class WatchStream:
             try:
                 going_on = await asyncio.wait_for(self.watch.wait(), min(remaining, BOOKMARK_INTERVAL))
             except TimeoutError:
+                if self._request.transport is None:
+                    return  # the client is gone
                 if self._bookmarks:
                     await response.write(self._bookmark({}))
                 continue

@@ -19,7 +19,7 @@ from controlplane.meta import now, with_condition
 Obj = dict[str, Any]
 Objects = list[Obj]  # inside Cluster, `list` is the verb
 Scenario = Callable[["Cluster"], Awaitable[None]]
-DEADLINE = 5.0  # seconds
+DEADLINE = 20.0  # seconds
 
 
 def make_pod(name: str = "web", **spec: Any) -> Obj:

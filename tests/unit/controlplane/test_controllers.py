@@ -464,9 +464,13 @@ def test_silent_node_is_lost_and_its_pods_are_replaced(cluster: Run, deployment:
 
         await lab.until(replaced)
         back = [{"type": "Ready", "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z"}]
-        _renew(lab, "worker1")
-        lab.api.update_status("Node", "worker1", "", {"conditions": back})
-        await lab.until(lambda: not lab.api.get("Node", "worker1")["spec"].get("taints"))
+
+        def revived() -> bool:
+            _renew(lab, "worker1")
+            lab.api.update_status("Node", "worker1", "", {"conditions": back})
+            return not lab.api.get("Node", "worker1")["spec"].get("taints")
+
+        await lab.until(revived)
         lab.api.delete("Node", "worker1")
         await lab.until(lambda: all(pod["spec"].get("nodeName") != "worker1" for pod in lab.list("Pod")))
 

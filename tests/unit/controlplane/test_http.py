@@ -33,7 +33,7 @@ def over_http(api: API) -> Callable[..., None]:
     def run(scenario: Callable[[Http], Awaitable[None]], **options: Any) -> None:
         async def main() -> None:
             app = make_app(api, **{"auth": trusted, **options})
-            async with asyncio.timeout(10), TestClient(TestServer(app)) as client:
+            async with asyncio.timeout(30), TestClient(TestServer(app)) as client:
                 await scenario(client)
 
         asyncio.run(main())
@@ -429,5 +429,25 @@ def test_no_body_is_ever_an_accident(
             await client.delete(path, json=body),
         ]
         assert all(answer.status < 500 for answer in answers), [await answer.text() for answer in answers]
+
+    over_http(scenario)
+
+
+def test_bookmarks_come_by_themselves_and_a_lost_client_is_noticed(
+    over_http: Callable[..., None], api: API, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.http.watching.BOOKMARK_INTERVAL", 0.01)
+
+    async def scenario(client: Http) -> None:
+        since = api.store.revision
+        watch = await client.get(f"{CONFIG_MAPS}?watch=1&resourceVersion={since}&allowWatchBookmarks=true")
+        kind, obj = await next_event(watch)
+        assert (kind, obj["metadata"]["resourceVersion"]) == ("BOOKMARK", str(since))
+        quiet = await client.get(f"{CONFIG_MAPS}?watch=1&resourceVersion={since}")
+        assert len(api.store._watches["ConfigMap"]) == 2
+        for response in (watch, quiet):
+            response.close()
+        while api.store._watches["ConfigMap"]:  # noqa: ASYNC110 - under the scenario's deadline
+            await asyncio.sleep(0.005)
 
     over_http(scenario)

@@ -81,7 +81,7 @@ def test_run_until_cancelled(api: API, pod: Make) -> None:
     async def scenario() -> None:
         informer = Informer(api, "Pod")
         task = asyncio.create_task(informer.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await informer.synced.wait()
             api.create(pod("a"))
             seen = asyncio.Event()

@@ -11,7 +11,7 @@ def drive(reconciler: Reconciler[str], scenario: Callable[[], Awaitable[None]]) 
     async def main() -> None:
         task = asyncio.create_task(reconciler.run())
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await scenario()
             assert not task.done()
         finally:
