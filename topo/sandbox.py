@@ -150,7 +150,7 @@ def _run_entry(plan: Plan, starter: socket.socket, lifeline: socket.socket) -> N
     try:
         os.setsid()
         if not plan.privileged:
-            with _refusal_named():
+            with _refusal_named("run scripts/setup as root once, which allows user namespaces"):
                 syscalls.unshare(syscalls.CLONE_NEWUSER)
         syscalls.unshare(NAMESPACES)
         # Only now: a descriptor of another mount namespace could not be bound here.
@@ -176,12 +176,11 @@ def _told(error: OSError | SandboxError) -> str:
 
 
 @contextmanager
-def _refusal_named() -> Iterator[None]:
-    """An OSError within the block becomes UserNamespaceRefused."""
+def _refusal_named(advice: str) -> Iterator[None]:
+    """An OSError within the block becomes UserNamespaceRefused, with `advice` as the next step."""
     try:
         yield
     except OSError as error:
-        advice = "run scripts/setup as root once, which allows user namespaces"
         raise UserNamespaceRefused(f"{_REFUSED}{error.strerror}: {advice}") from None
 
 
@@ -200,7 +199,7 @@ def _run_first_process(plan: Plan, root: rootfs.SandboxRoot, lifeline: socket.so
         if plan.privileged:
             rootfs.mount_proc()
         else:
-            with _refusal_named():  # a container that masks parts of /proc forbids a new one
+            with _refusal_named("a container that masks parts of /proc allows no new one: unmask them"):
                 rootfs.mount_proc()
         rootfs.enter_sandbox_root()
         syscalls.sethostname("minipod")
