@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,10 @@ class Kubelet:
         self.cluster_dns = shared.cluster_dns
         self.name = machine.name
         self.addresses = tuple(addresses)
+        self.namespaces = machine.namespaces
         self.network = os.dup(machine.namespaces.descriptor(NETWORK))
         self.workers: dict[str, PodWorker] = {}
         self._shared = shared
-        self._machine = machine
         self._kernel = kernel
         self._labels = {f"node-role.kubernetes.io/{role}": ""} if role else {}
         self._taints = [{"key": f"node-role.kubernetes.io/{role}", "effect": "NoSchedule"}] if role else []
@@ -135,7 +135,11 @@ class Kubelet:
     def _set_ready(self) -> None:
         now = timestamp()
         good = {
-            "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            "MemoryPressure": (
+                "False",
+                "KubeletHasSufficientMemory",
+                "kubelet has sufficient memory available",
+            ),
             "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
             "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             "Ready": ("True", "KubeletReady", "kubelet is posting ready status"),
@@ -162,7 +166,9 @@ class Kubelet:
             self.api.patch("Lease", self.name, LEASE_NAMESPACE, {"spec": spec})
             return
         metadata = {"name": self.name, "namespace": LEASE_NAMESPACE}
-        self.api.create({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+        self.api.create(
+            {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+        )
 
     # ---------------------------------------------------------------- pods
 
@@ -232,16 +238,21 @@ class Kubelet:
         """The text of the node's own hosts or resolv.conf."""
         return Path("/run/minipod/machines", self.name, name).read_text()
 
-    def report(self, worker: PodWorker, status: Obj) -> None:
-        """Write a pod's status; a pod that is gone needs none."""
-        with contextlib.suppress(StatusError):
-            worker.pod = self.api.update_status("Pod", worker.name, worker.namespace, status)
+    def report(self, worker: PodWorker, status_after: Callable[[Obj], Obj]) -> None:
+        """Write a pod's status, made from the one before, which others write too; a pod that is gone needs none."""
+        pod = self.api.find("Pod", worker.name, worker.namespace)
+        if pod is not None and pod["metadata"]["uid"] == worker.uid:
+            with contextlib.suppress(StatusError):
+                status = status_after(pod.get("status") or {})
+                worker.pod = self.api.update_status("Pod", worker.name, worker.namespace, status)
 
     def remove(self, pod: Obj) -> None:
         """Remove the object of a pod that has ended."""
         metadata = pod["metadata"]
         with contextlib.suppress(StatusError):
-            self.api.delete("Pod", metadata["name"], metadata["namespace"], grace_period=0, uid=metadata["uid"])
+            self.api.delete(
+                "Pod", metadata["name"], metadata["namespace"], grace_period=0, uid=metadata["uid"]
+            )
 
     def event(self, involved: Obj, kind: str, reason: str, message: str) -> None:
         """Record an event, signed by this kubelet."""
@@ -266,5 +277,3 @@ def _node_info() -> Obj:
         "systemUUID": "",
         "bootID": "",
     }
-
-

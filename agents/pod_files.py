@@ -50,7 +50,10 @@ def hosts(pod: Obj, addresses: Sequence[str], domain: str) -> str:
 
 def node_hosts(pod: Obj, text: str) -> str:
     """/etc/hosts of a pod on its node's network: the node's, and the pod's aliases."""
-    return "\n".join(["# Kubernetes-managed hosts file (host network).", text.rstrip("\n"), *_aliases(pod)]) + "\n"
+    return (
+        "\n".join(["# Kubernetes-managed hosts file (host network).", text.rstrip("\n"), *_aliases(pod)])
+        + "\n"
+    )
 
 
 def _aliases(pod: Obj) -> list[str]:
@@ -100,7 +103,7 @@ def _unique(values: Sequence[str]) -> list[str]:
 
 
 def _merged(options: Sequence[str], given: Sequence[Obj]) -> list[str]:
-    """dnsConfig's options, each in place of one of the same name."""
+    """The options of dnsConfig, each in place of one of the same name."""
     merged = {option.partition(":")[0]: option for option in options}
     for option in given:
         name, value = option["name"], option.get("value")

@@ -1,7 +1,7 @@
 """A pod as the kubelet holds it: its first process, the channel to that, and the containers inside.
 
-    kubelet ── start, signal ──> channel ──> topo.pod_init
-            <── exited, gone ──              (`gone`: the first process died, and the pod's namespaces with it)
+kubelet ── start, signal ──> channel ──> topo.pod_init
+        <── exited, gone ──              (`gone`: the first process died, and the pod's namespaces with it)
 """
 
 from __future__ import annotations
@@ -63,9 +63,14 @@ class PodSandbox:
         with contextlib.suppress(OSError):
             wire.send(self._channel, {"do": "signal", "name": name, "signal": number})
 
+    @property
+    def closed(self) -> bool:
+        """Whether the pod has ended, or was told to."""
+        return self._channel.fileno() < 0
+
     def close(self) -> None:
         """End the pod: its first process sees the end of the channel, and the kernel ends the rest. Idempotent."""
-        if self._channel.fileno() >= 0:
+        if not self.closed:
             self._loop.remove_reader(self._channel)
             self._channel.close()
             self.namespaces.close()

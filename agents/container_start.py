@@ -1,0 +1,97 @@
+"""What a container is started with: from the pod's object to the message that topo.pod_init understands.
+
+image, command, args -> agents.images -> program ─┐
+env, envFrom, Services -> container_env ──────────┼─> {"name", "argv", "env", "root", "log", …}
+volumes, /etc/hosts, resolv.conf -> root ─────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents import container_env, pod_files, volumes
+from agents.images.catalogue import Program, resolve
+
+if TYPE_CHECKING:
+    from agents.kubelet import Kubelet
+
+Obj = dict[str, Any]
+TERMINATION_MESSAGE_PATH = "/dev/termination-log"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a container: where it keeps its files.
+
+    upper: the changes to its root. log: its output. termination: what it leaves as its last words.
+    """
+
+    upper: Path
+    log: Path
+    termination: Path
+
+    @classmethod
+    def numbered(cls, folder: Path, number: int) -> Run:
+        """The run after `number` restarts, below the container's folder."""
+        return cls(folder / str(number), folder / f"{number}.log", folder / f"{number}.termination")
+
+
+def start_message(
+    kubelet: Kubelet, pod: Obj, addresses: Sequence[str], places: Mapping[str, Path], spec: Obj, run: Run
+) -> tuple[Obj, Program]:
+    """The message and the program. `places`: the pod's volumes. Raises ConfigError, ImageError, OSError."""
+    program = resolve(spec["image"], spec.get("command"), spec.get("args"), spec.get("ports") or ())
+    namespace = pod["metadata"]["namespace"]
+
+    def lookup(kind: str, name: str) -> Obj | None:
+        return kubelet.api.find(kind, name, namespace)
+
+    known = _with_addresses(pod, addresses, kubelet.addresses)
+    env = container_env.environment(known, spec, program.env, kubelet.services_for(namespace), lookup)
+    run.upper.parent.mkdir(parents=True, exist_ok=True)
+    run.termination.touch()
+    last_words = (str(run.termination), spec.get("terminationMessagePath") or TERMINATION_MESSAGE_PATH, False)
+    message = {
+        "name": spec["name"],
+        "argv": [container_env.expand(word, env) for word in program.argv],
+        "env": env,
+        "working_dir": spec.get("workingDir") or program.working_dir,
+        "standin": program.standin,
+        "log": str(run.log),
+        "root": {
+            "upper": str(run.upper),
+            "image": kubelet.images.layer(program.files),
+            "files": _name_files(kubelet, pod, addresses),
+            "mounts": [*volumes.mounts(spec, places), last_words],
+        },
+    }
+    return message, program
+
+
+def _with_addresses(pod: Obj, addresses: Sequence[str], host: Sequence[str]) -> Obj:
+    """The pod as the downward API shows it, whose status may not be written yet."""
+    status = {
+        "podIP": addresses[0],
+        "podIPs": [{"ip": address} for address in addresses],
+        "hostIP": host[0],
+        "hostIPs": [{"ip": address} for address in host],
+    }
+    return {**pod, "status": {**(pod.get("status") or {}), **status}}
+
+
+def _name_files(kubelet: Kubelet, pod: Obj, addresses: Sequence[str]) -> list[tuple[str, str, int]]:
+    cluster, host_network = kubelet.cluster_dns, bool(pod["spec"].get("hostNetwork"))
+    if host_network:
+        hosts = pod_files.node_hosts(pod, kubelet.node_file("hosts"))
+    else:
+        hosts = pod_files.hosts(pod, addresses, cluster.domain)
+    name = kubelet.name if host_network else pod_files.hostname(pod)
+    resolv = pod_files.resolv_conf(pod, cluster, kubelet.node_file("resolv.conf"))
+    return [
+        ("/etc/hosts", hosts, 0o644),
+        ("/etc/resolv.conf", resolv, 0o644),
+        ("/etc/hostname", f"{name}\n", 0o644),
+    ]
