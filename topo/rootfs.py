@@ -4,7 +4,7 @@ Both start from the same skeleton, a handful of directories and a small /etc of 
 host's /usr through a bind mount:
 
     sandbox   /      tmpfs: skeleton + /usr (read-only) + /proc /sys /dev of its own
-              /run/minipod/code/      Minipod's own code, read-only; so is the Python that runs it, at its own path
+              /run/minipod/code/      Minipod's own code, sealed; so is the Python that runs it, at its own path
               /run/minipod/state/     the lab's folder on the host, the only place that outlives the lab
               /run/minipod/image/     the skeleton again, lower layer of every container
     container /      overlay: image/ below, the container's own changes above
@@ -37,27 +37,8 @@ _MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What programs look up in /etc and nothing secret: names, numbers, link targets, terminal and loader settings.
 _ETC_COPIED = (
     *("passwd", "group", "protocols", "services", "ethertypes", "gai.conf", "alternatives", "localtime"),
-    *(
-        "ld.so.cache",
-        "ld.so.conf",
-        "ld.so.conf.d",
-        "terminfo",
-        "bash.bashrc",
-        "profile",
-        "inputrc",
-        "mime.types",
-    ),
-    *(
-        "iproute2",
-        "os-release",
-        "debian_version",
-        "shells",
-        "magic",
-        "python3",
-        "python3.11",
-        "python3.12",
-        "python3.13",
-    ),
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "terminfo", "bash.bashrc", "profile", "inputrc", "mime.types"),
+    *("iproute2", "os-release", "debian_version", "shells", "magic", "python3", "python3.11", "python3.12", "python3.13"),
 )
 _ETC_WRITTEN = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
@@ -135,48 +116,42 @@ class SandboxRoot:
         return cls(
             code=os.open(code, os.O_PATH | os.O_DIRECTORY),
             state=os.open(state, os.O_PATH | os.O_DIRECTORY),
-            python=tuple(
-                (prefix, os.open(prefix, os.O_PATH | os.O_DIRECTORY)) for prefix in python_prefixes()
-            ),
+            python=tuple((prefix, os.open(prefix, os.O_PATH | os.O_DIRECTORY)) for prefix in python_prefixes()),
         )
 
 
-_NEW_ROOT = "/run"
+def enter_sandbox_root(root: SandboxRoot) -> None:
+    """Build the sandbox's tree on a tmpfs over /run and make it the root of this mount namespace.
 
-
-def prepare_sandbox_root(root: SandboxRoot) -> None:
-    """Build the sandbox's tree on a tmpfs over /run, but for its /proc.
-
-    Called by the sandbox's first process, after it became root of its user namespace. Raises OSError.
+    Called by the sandbox's first process, after it became root of its user namespace.
     """
-    new = _NEW_ROOT
+    new = "/run"
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    descriptors = [(CODE, root.code, True), (STATE, root.state, False)]
-    descriptors += [(prefix, fd, True) for prefix, fd in root.python]
     syscalls.mount("tmpfs", new, "tmpfs", syscalls.MS_NOSUID, "mode=755")
     populate(new)
     _show_system_trees(new)
     os.makedirs(f"{new}{IMAGE}")
     populate(f"{new}{IMAGE}")
-    for path, fd, read_only in descriptors:
-        os.makedirs(f"{new}{path}", exist_ok=True)
-        syscalls.bind(f"/proc/self/fd/{fd}", f"{new}{path}", read_only=read_only)
+    os.makedirs(f"{new}{STATE}")
+    syscalls.bind(f"/proc/self/fd/{root.state}", f"{new}{STATE}")
+    for path, descriptor in ((CODE, root.code), *root.python):
+        _show_sealed(new, descriptor, path)
     make_devices(f"{new}/dev")
-    syscalls.mount(
-        "sysfs", f"{new}/sys", "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-    )
+    syscalls.mount("proc", f"{new}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    syscalls.mount("sysfs", f"{new}/sys", "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    syscalls.pivot_root(new)
 
 
-def mount_proc(root: str = _NEW_ROOT) -> None:
-    """Mount a /proc of the caller's pid namespace below `root`. Raises OSError."""
-    syscalls.mount(
-        "proc", f"{root}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-    )
+def _show_sealed(new: str, descriptor: int, path: str) -> None:
+    """Show a folder so that not even the sandbox's root can make it writable: whoever starts a lab may own these files.
 
-
-def enter_sandbox_root() -> None:
-    """Make the tree that was prepared the root of this mount namespace."""
-    syscalls.pivot_root(_NEW_ROOT)
+    A read-only bind mount can be remounted by root of the namespace that made it. An overlay without an upper layer
+    cannot be written at all; the second, empty layer is there because older kernels want two.
+    """
+    empty = f"{new}/run/minipod/empty"
+    for folder in (empty, f"{new}{path}"):
+        os.makedirs(folder, exist_ok=True)
+    syscalls.mount("overlay", f"{new}{path}", "overlay", data=f"lowerdir=/proc/self/fd/{descriptor}:{empty}")
 
 
 def _show_system_trees(new: str) -> None:
@@ -230,7 +205,7 @@ def enter_container_root(container: ContainerRoot) -> None:
     for path in ("/dev", CODE, *python_prefixes()):
         os.makedirs(f"{root}{path}", exist_ok=True)
         syscalls.bind(path, f"{root}{path}")
-    mount_proc(root)
+    syscalls.mount("proc", f"{root}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     for source, path, read_only in container.mounts:
         _bind_volume(root, source, path, read_only)
     syscalls.pivot_root(root)
