@@ -76,6 +76,23 @@ def lab(me: User) -> Iterator[RunningLab]:
     running.down()
 
 
+@pytest.fixture(scope="session")
+def ordinary_lab(lab: RunningLab, ordinary_user: User) -> Iterator[RunningLab]:
+    """A lab of somebody without rights, beside the shared one when that is root's; else the shared one itself."""
+    if lab.user == ordinary_user:
+        yield lab
+        return
+    running = ordinary_user.up(new_name())
+    yield running
+    running.down()
+
+
+@pytest.fixture(params=USERS)
+def either_lab(request: pytest.FixtureRequest, lab: RunningLab, ordinary_lab: RunningLab) -> RunningLab:
+    """A running lab of each kind of person in turn."""
+    return lab if request.param == "root" else ordinary_lab
+
+
 @pytest.fixture
 def fresh_lab() -> Iterator[Callable[..., RunningLab]]:
     """Start labs that a test may hurt: `fresh_lab(user, *options of minipod up)`. They end with the test."""

@@ -64,9 +64,9 @@ def snapshot(owners: frozenset[int] = frozenset()) -> Snapshot:
 
 
 def _links() -> Iterator[str]:
-    for what in ("link", "addr", "route", "rule", "neigh"):
+    for what in ("link", "addr", "route", "rule"):
         for entry in _json(["ip", "-j", *(["-details"] if what == "link" else []), what]):
-            for restless in ("stats64", "valid_life_time", "preferred_life_time", "state", "used", "probes"):
+            for restless in ("stats64", "valid_life_time", "preferred_life_time"):
                 _drop(entry, restless)
             yield f"{what} {json.dumps(entry, sort_keys=True)}"
 
