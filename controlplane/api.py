@@ -33,7 +33,6 @@ from controlplane.store import Store, Watch
 from controlplane.validation.meta import validate_metadata
 
 Objects = list[Obj]  # inside the class, `list` is the verb
-Texts = list[str]
 
 SYSTEM_METADATA = (
     "uid",
@@ -268,14 +267,18 @@ class API:
             where = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
             raise bad_request(f"{where}: {first.message}", findings.wrong)
         if findings.unknown:
-            self._report_unknown(findings.unknown, warn)
+            self._report_unknown(findings, warn)
         return decoded
 
     @staticmethod
-    def _report_unknown(fields: Texts, warn: Callable[[str], None] | None) -> None:
-        texts = [f'unknown field "{field}"' for field in fields]
+    def _report_unknown(findings: Findings, warn: Callable[[str], None] | None) -> None:
+        texts = [f'unknown field "{field}"' for field in findings.unknown]
         if warn is None:
-            causes = [errors.FieldError("FieldValueNotSupported", field, "unknown field") for field in fields]
+            hints = {field: f': did you mean "{hint}"?' for field, hint in findings.hints.items()}
+            causes = [
+                errors.FieldError("FieldValueNotSupported", field, f"unknown field{hints.get(field, '')}")
+                for field in findings.unknown
+            ]
             raise bad_request(f"strict decoding error: {', '.join(texts)}", causes)
         for text in texts:
             warn(text)

@@ -193,9 +193,14 @@ class Client:
         for entry in self.resources():
             if (entry.api_version, entry.kind) == (api_version, kind):
                 return entry
-        raise StatusError(
-            404, "NotFound", f'no matches for kind "{kind}" in version "{api_version}"', {"kind": kind}
-        )
+        message = f'no matches for kind "{kind}" in version "{api_version}"'
+        raise StatusError(404, "NotFound", message + self._hint(str(kind)), {"kind": kind})
+
+    def _hint(self, kind: str) -> str:
+        """What the author of an unknown kind may have meant."""
+        known = {entry.kind: entry for entry in self.resources()}
+        alike = difflib.get_close_matches(kind, known, 1)
+        return f": did you mean {alike[0]} of {known[alike[0]].api_version}?" if alike else ""
 
 
 def _resource(group: str, version: str, entry: Obj) -> Resource:

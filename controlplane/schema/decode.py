@@ -17,9 +17,10 @@ kubernetes-1.37.json (see extract.py).
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ class Findings:
     def __init__(self) -> None:
         self.wrong: list[FieldError] = []
         self.unknown: list[str] = []
+        self.hints: dict[str, str] = {}  # unknown field -> a known one that is spelt much like it
+
+    def unknown_field(self, place: Place, known: Collection[str]) -> None:
+        """A field that the schema does not know; `known` are those that it does."""
+        field = render(place)
+        self.unknown.append(field)
+        alike = difflib.get_close_matches(field.rpartition(".")[2], known, 1)
+        if alike:
+            self.hints[field] = alike[0]
 
     def type_error(self, place: Place, value: Any, wanted: str) -> None:
         """A value of another type than the schema's."""
@@ -129,7 +139,7 @@ class Map(Shape):
         if type(value) is not dict:
             findings.type_error(place, value, "map")
             return value
-        return _decode_fields(value, place, findings, lambda _: self.item)
+        return _decode_fields(value, place, findings, lambda _: self.item, ())
 
 
 class Struct(Shape):
@@ -145,17 +155,21 @@ class Struct(Shape):
         if type(value) is not dict:
             findings.type_error(place, value, "object")
             return value
-        return _decode_fields(value, place, findings, self.fields.get)
+        return _decode_fields(value, place, findings, self.fields.get, self.fields)
 
 
 def _decode_fields(
-    value: dict[str, Any], place: Place, findings: Findings, shape_of: Callable[[str], Shape | None]
+    value: dict[str, Any],
+    place: Place,
+    findings: Findings,
+    shape_of: Callable[[str], Shape | None],
+    known: Collection[str],
 ) -> dict[str, Any]:
     changed = None
     for name, old in value.items():
         shape = shape_of(name)
         if shape is None:
-            findings.unknown.append(render((place, name)))
+            findings.unknown_field((place, name), known)
             new = MISSING
         elif old is None:
             new = MISSING

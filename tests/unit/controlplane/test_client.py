@@ -129,9 +129,9 @@ BAD = [
     (
         "kind: ConfigMap",
         "kind: ConfigMop",
-        'document 3: kind: no matches for kind "ConfigMop" in version "v1"',
+        'document 3: kind: no matches for kind "ConfigMop" in version "v1": did you mean ConfigMap of v1?',
     ),
-    ("  data: {", "  dada: {", "document 3: dada: unknown field"),
+    ("  data: {", "  dada: {", 'document 3: dada: unknown field: did you mean "data"?'),
     ("data: {colour: red", "data: {colour: 1", "document 3: data.colour: json: cannot unmarshal number"),
     ("{name: settings,", "{", "document 3: metadata.name: Required value"),
     ("kind: Service", "kinds: Service", "document 1: kind: Required value"),
