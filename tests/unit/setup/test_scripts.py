@@ -214,10 +214,10 @@ def demo(
 @pytest.mark.parametrize(
     ("labs", "calls"),
     [
-        ("[]", ["down", "up", "apply", "check"]),
-        ('[{"name": "demo", "checkout": "/elsewhere"}]', ["down", "up", "apply", "check"]),
-        ('[{"name": "other", "checkout": "CLONE"}]', ["down", "up", "apply", "check"]),
-        ('[{"name": "demo", "checkout": "CLONE"}]', ["status", "apply", "check"]),
+        ("[]", ["down", "up", "apply", "check", "check"]),
+        ('[{"name": "demo", "checkout": "/elsewhere"}]', ["down", "up", "apply", "check", "check"]),
+        ('[{"name": "other", "checkout": "CLONE"}]', ["down", "up", "apply", "check", "check"]),
+        ('[{"name": "demo", "checkout": "CLONE"}]', ["status", "apply", "check", "check"]),
     ],
 )
 def test_demo_uses_its_own_lab_again_and_replaces_any_other(clone: Path, labs: str, calls: list[str]) -> None:
@@ -229,7 +229,7 @@ def test_demo_uses_its_own_lab_again_and_replaces_any_other(clone: Path, labs: s
 
 def test_demo_replaces_its_lab_when_it_does_not_answer(clone: Path) -> None:
     demo(clone, '[{"name": "demo", "checkout": "CLONE"}]', READY, then="[ $1 != status ]")
-    assert (clone / "calls").read_text().split() == ["status", "down", "up", "apply", "check"]
+    assert (clone / "calls").read_text().split() == ["status", "down", "up", "apply", "check", "check"]
 
 
 def test_demo_names_what_does_not_become_ready(clone: Path) -> None:
