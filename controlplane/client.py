@@ -11,6 +11,7 @@ other on one connection, which is what a command line needs.
 from __future__ import annotations
 
 import base64
+import difflib
 import http.client
 import json
 import socket
