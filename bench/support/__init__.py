@@ -1,0 +1,1 @@
+"""What the measurements share, and the other sides that they compare with."""
