@@ -32,10 +32,11 @@ def scratch() -> Iterator[Path]:
 
 
 def _user(scratch: Path, uid: int, gid: int, checkout: Path) -> User:
-    home = scratch / f"labs-of-{uid}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    os.chown(home, uid, gid)
-    return User(uid, gid, checkout, home)
+    home, temporary = scratch / f"labs-of-{uid}", scratch / f"temporary-of-{uid}"
+    for folder in (home, temporary):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.chown(folder, uid, gid)
+    return User(uid, gid, checkout, home, temporary)
 
 
 @pytest.fixture(scope="session")

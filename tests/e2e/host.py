@@ -24,12 +24,10 @@ _RESTLESS = re.compile(
     r"|fs/(dentry-state|file-nr|inode-nr|inode-state|aio-nr|quota/)|vm/"
     r"|net/netfilter/nf_conntrack_count|net/ipv4/tcp_fastopen_key|debug/"
 )
-# Where a program that is not careful leaves files. In the shared /tmp only what a lab's ids own, or what names it.
+# Where a program that is not careful leaves files.
 _LISTED = ("/etc", "/run", "/opt", "/srv", "/usr/local", "/var/lib", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")
 _OTHERS_WRITE = re.compile(r"/(apt|dpkg|systemd|journal|log|user/\d+|netns)(/|$)")
 _DEPTH = 3
-_SHARED = ("/tmp", "/var/tmp")
-_LAB_IDS = range(100_000, 165_536)
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,15 @@ class Snapshot:
         return found
 
 
-def snapshot(owners: frozenset[int] = frozenset()) -> Snapshot:
-    """The host now. `owners`: further ids whose files in shared folders would be a lab's."""
+def snapshot(temporary: Path | None = None) -> Snapshot:
+    """The host now. `temporary`: the commands' $TMPDIR, for in the shared /tmp nobody can tell whose a file is."""
+    left = (str(path) for path in temporary.rglob("*")) if temporary else ()
     return Snapshot(
         links=frozenset(_links()),
         mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
         rules=frozenset(_rules()),
         settings=frozenset(_settings()),
-        files=frozenset((*_listing(), *_shared_files(owners))),
+        files=frozenset((*_listing(), *left)),
     )
 
 
@@ -127,17 +126,6 @@ def _described(path: str) -> Iterator[str]:
     # A folder's time tells of what came and went in it, of others too; its entries are looked at one by one.
     when = 0 if stat.S_ISDIR(found.st_mode) or path.startswith(("/sys", "/run/utmp")) else found.st_mtime_ns
     yield f"{path} {stat.filemode(found.st_mode)} {found.st_uid} {when}"
-
-
-def _shared_files(owners: frozenset[int]) -> Iterator[str]:
-    for root in _SHARED:
-        for entry in os.scandir(root):
-            try:
-                owner = entry.stat(follow_symlinks=False).st_uid
-            except OSError:
-                continue
-            if owner in owners or owner in _LAB_IDS or "minipod" in entry.name:
-                yield f"{entry.path} {owner}"
 
 
 # ---------------------------------------------------------------- processes and their namespaces

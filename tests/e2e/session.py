@@ -17,12 +17,13 @@ READY = 30.0  # seconds for pods to become Ready
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who runs labs: ids, a checkout that they can read, and the folder of their labs."""
+    """Somebody who runs labs: ids, a checkout that they can read, the folder of their labs and one for temporary files."""
 
     uid: int
     gid: int
     checkout: Path
     home: Path
+    temporary: Path
 
     def start(self, *words: str, env: Mapping[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
         """Start a `minipod` command. Options are subprocess.Popen's."""
@@ -41,6 +42,7 @@ class User:
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TERM") if name in os.environ}
         own = {"HOME": str(self.home), "MINIPOD_HOME": str(self.home), "PYTHONPATH": str(self.checkout)}
+        own["TMPDIR"] = str(self.temporary)
         return {**kept, **own, "USER": f"uid{self.uid}", "PYTHONUNBUFFERED": "1"}
 
     def minipod(

@@ -14,12 +14,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from tests.e2e import host
-from tests.e2e.conftest import NOBODY, USERS, new_name
+from tests.e2e.conftest import USERS, new_name
 from tests.e2e.session import RunningLab, User
 from tests.e2e.waiting import wait_until
 
@@ -131,13 +130,13 @@ def duration(me: User) -> float:
 
 
 @pytest.fixture
-def leaves_nothing(me: User) -> Callable[[Up], None]:
+def leaves_nothing(user: User) -> Callable[[Up], None]:
     """Assert that a lab has ended and that the host is what it was when the test began."""
-    before = host.snapshot(frozenset({NOBODY} - {me.uid}))
+    before = host.snapshot(user.temporary)
 
     def check(up: Up) -> None:
         wait_until(lambda: not up.left(), GONE_WITHIN, f"the end of {up.left()}", every=0.1)
-        changes = before.changes(host.snapshot(frozenset({NOBODY} - {me.uid})))
+        changes = before.changes(host.snapshot(user.temporary))
         assert changes == []
 
     return check
@@ -201,10 +200,10 @@ def test_an_end_of_a_ready_lab_leaves_nothing(
     again.down()
 
 
-def test_the_watch_notices_what_is_left(me: User, leaves_nothing: Callable[[Up], None]) -> None:
+def test_the_watch_notices_what_is_left(user: User, leaves_nothing: Callable[[Up], None]) -> None:
     others = host.namespaces_of(host.processes())
-    detached = "setsid unshare --user sleep 60 & touch /tmp/minipod-left-behind"
-    up = Up("none", me.spawn(["sh", "-c", detached], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), others)
+    detached = "setsid unshare --user sleep 60 & touch $TMPDIR/left-behind"
+    up = Up("none", user.spawn(["sh", "-c", detached], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), others)
     up.process.wait()
     try:
         wait_until(lambda: up.look() and up.seen, GONE_WITHIN, "the detached process")
@@ -217,6 +216,6 @@ def test_the_watch_notices_what_is_left(me: User, leaves_nothing: Callable[[Up],
     finally:
         for process in up.look():
             kill(process.pid)
-    with pytest.raises(AssertionError, match="minipod-left-behind"):
+    with pytest.raises(AssertionError, match="left-behind"):
         leaves_nothing(up)
-    Path("/tmp/minipod-left-behind").unlink()
+    (user.temporary / "left-behind").unlink()
