@@ -150,7 +150,8 @@ def ingress_address(service: Obj) -> str:
 
 
 def assign(services: Iterable[Obj], pool: Sequence[str]) -> dict[tuple[str, str], str]:
-    """An address of the pool for each Service: its own if its status has one, or the first that is free.
+    """An address of the pool for each Service: its own if its status has one, the one that it asks for by
+    spec.loadBalancerIP, or the first that is free.
 
     A Service for which none is left is left out. New ones get theirs in order of their creation.
     """
@@ -163,9 +164,13 @@ def assign(services: Iterable[Obj], pool: Sequence[str]) -> dict[tuple[str, str]
         else:
             new.append(obj)
     new.sort(key=lambda obj: (obj["metadata"].get("creationTimestamp", ""), _key(obj)))
+    for obj in (obj for obj in new if obj["spec"].get("loadBalancerIP")):
+        if obj["spec"]["loadBalancerIP"] in set(pool) - set(given.values()):
+            given[_key(obj)] = obj["spec"]["loadBalancerIP"]
     taken = set(given.values())
     free = (address for address in pool if address not in taken)
-    return given | {_key(obj): address for obj, address in zip(new, free, strict=False)}
+    anywhere = (obj for obj in new if not obj["spec"].get("loadBalancerIP"))
+    return given | {_key(obj): address for obj, address in zip(anywhere, free, strict=False)}
 
 
 def frontends(

@@ -125,9 +125,9 @@ class LoadBalancerAgent(Agent):
         for obj in services:
             address = given.get(key_of(obj))
             if address is None:
-                self._warn_once(
-                    obj, "no free address in the pool: delete another Service of type LoadBalancer"
-                )
+                asked = obj["spec"].get("loadBalancerIP") or "any address"
+                advice = "delete another Service of type LoadBalancer, or ask for another address"
+                self._warn_once(obj, f"loadBalancerIP: {asked}: not free in the pool: {advice}")
                 continue
             for port in obj["spec"].get("ports") or ():
                 if port.get("protocol", "TCP") != "TCP":

@@ -16,7 +16,6 @@ from controlplane.bootstrap import bootstrap
 from controlplane.controllers.deployment import DeploymentController
 from controlplane.controllers.endpointslice import EndpointSliceController
 from controlplane.controllers.garbage import GarbageCollector
-from controlplane.controllers.load_balancer import LoadBalancerController
 from controlplane.controllers.namespace import NamespaceController
 from controlplane.controllers.node_ipam import POD_RANGE, NodeIpamController
 from controlplane.controllers.node_lifecycle import GRACE, NodeLifecycleController, TaintNewNodes
@@ -56,7 +55,6 @@ class ControlPlane:
             DeploymentController(self.api, self.informers),
             ReplicaSetController(self.api, self.informers),
             EndpointSliceController(self.api, self.informers),
-            LoadBalancerController(self.api, self.informers),
             NodeIpamController(self.api, self.informers, pod_ranges),
             NodeLifecycleController(self.api, self.informers, grace=node_grace),
             NamespaceController(self.api, self.informers),

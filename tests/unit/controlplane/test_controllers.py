@@ -299,30 +299,6 @@ def _ingress(lab: Any, name: str) -> str:
     return str(ingress[0]["ip"])
 
 
-def test_load_balancer_addresses(cluster: Run, service: Make) -> None:
-    async def scenario(lab: Any) -> None:
-        lab.api.create(service("a", type="LoadBalancer", loadBalancerIP="192.168.50.200"))
-        lab.api.create(service("b", type="LoadBalancer", loadBalancerClass="haproxy"))
-        lab.api.create(service("c", type="LoadBalancer", loadBalancerClass="other.example/lb"))
-        lab.api.create(service("d", type="LoadBalancer", loadBalancerIP="192.168.50.200"))
-        await lab.until(
-            lambda: (_ingress(lab, "a"), _ingress(lab, "b")) == ("192.168.50.200", "192.168.50.201")
-        )
-
-        def failed() -> list[Obj]:
-            return [e for e in lab.list("Event") if e["reason"] == "AllocationFailed"]
-
-        assert "is already assigned" in (await lab.until(failed))[0]["message"]
-        assert _ingress(lab, "c") == _ingress(lab, "d") == ""
-        lab.api.patch("Service", "a", "default", {"spec": {"type": "ClusterIP"}})
-        await lab.until(lambda: (_ingress(lab, "a"), _ingress(lab, "d")) == ("", "192.168.50.200"))
-        lab.api.delete("Service", "d", "default")
-        lab.api.create(service("e", type="LoadBalancer", loadBalancerIP="192.168.50.200"))
-        await lab.until(lambda: _ingress(lab, "e") == "192.168.50.200")
-
-    cluster(scenario)
-
-
 # nodes and scheduling
 
 

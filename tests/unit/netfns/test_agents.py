@@ -272,7 +272,7 @@ def test_load_balancer_serves_reloads_and_survives(tmp_path: Path) -> None:
             assert "server worker1 192.168.50.21:30080" in (tmp_path / "haproxy.cfg").read_text()
             await until((tmp_path / "reloads").exists)
             add_service(api, "second", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21"], **spec)
-            await until(lambda: any("no free address in the pool" in text for text in events(api)))
+            await until(lambda: any("not free in the pool" in text for text in events(api)))
             machine.processes[0].send_signal(signal.SIGKILL)
             await until(lambda: len(machine.processes) == 2)
             assert any(

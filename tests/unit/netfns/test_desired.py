@@ -136,6 +136,17 @@ def test_an_address_that_two_claim_goes_to_one() -> None:
     assert sorted(given.values()) == ["192.168.50.200", "192.168.50.201"]
 
 
+def test_a_service_gets_the_address_that_it_asks_for_or_none() -> None:
+    services = [
+        balanced("a", "0"),
+        balanced("b", "1", loadBalancerIP="192.168.50.200"),
+        balanced("c", "2", loadBalancerIP="192.168.50.200"),
+        balanced("d", "3", loadBalancerIP="10.0.0.1"),
+    ]
+    given = desired.assign(services, ["192.168.50.200", "192.168.50.201"])
+    assert given == {("default", "a"): "192.168.50.201", ("default", "b"): "192.168.50.200"}
+
+
 def test_a_load_balancer_class_is_someone_elses() -> None:
     assert desired.is_balanced(balanced("a", "0"))
     assert not desired.is_balanced(balanced("a", "0", loadBalancerClass="minipod.dev/python"))
