@@ -46,6 +46,7 @@ _ETC_WRITTEN = {
     "resolv.conf": "",
     "hostname": "localhost\n",
 }
+_NO_PROGRAMS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 
 
@@ -120,12 +121,15 @@ class SandboxRoot:
         )
 
 
-def enter_sandbox_root(root: SandboxRoot) -> None:
-    """Build the sandbox's tree on a tmpfs over /run and make it the root of this mount namespace.
+_NEW_ROOT = "/run"
 
-    Called by the sandbox's first process, after it became root of its user namespace.
+
+def prepare_sandbox_root(root: SandboxRoot) -> None:
+    """Build the sandbox's tree on a tmpfs over /run, but for its /proc.
+
+    Called by the sandbox's first process, after it became root of its user namespace. Raises OSError.
     """
-    new = "/run"
+    new = _NEW_ROOT
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.mount("tmpfs", new, "tmpfs", syscalls.MS_NOSUID, "mode=755")
     populate(new)
@@ -137,9 +141,17 @@ def enter_sandbox_root(root: SandboxRoot) -> None:
     for path, descriptor in ((CODE, root.code), *root.python):
         _show_sealed(new, descriptor, path)
     make_devices(f"{new}/dev")
-    syscalls.mount("proc", f"{new}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
-    syscalls.mount("sysfs", f"{new}/sys", "sysfs", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
-    syscalls.pivot_root(new)
+    syscalls.mount("sysfs", f"{new}/sys", "sysfs", _NO_PROGRAMS)
+
+
+def mount_proc(root: str = _NEW_ROOT) -> None:
+    """Mount a /proc of the caller's pid namespace below `root`. Raises OSError."""
+    syscalls.mount("proc", f"{root}/proc", "proc", _NO_PROGRAMS)
+
+
+def enter_sandbox_root() -> None:
+    """Make the tree that was prepared the root of this mount namespace."""
+    syscalls.pivot_root(_NEW_ROOT)
 
 
 def _show_sealed(new: str, descriptor: int, path: str) -> None:
@@ -205,7 +217,7 @@ def enter_container_root(container: ContainerRoot) -> None:
     for path in ("/dev", CODE, *python_prefixes()):
         os.makedirs(f"{root}{path}", exist_ok=True)
         syscalls.bind(path, f"{root}{path}")
-    syscalls.mount("proc", f"{root}/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    mount_proc(root)
     for source, path, read_only in container.mounts:
         _bind_volume(root, source, path, read_only)
     syscalls.pivot_root(root)

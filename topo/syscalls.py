@@ -105,12 +105,13 @@ def clone(flags: int) -> int:
 
     Only for a process with a single thread. The child shares nothing with its parent but what fork shares.
     """
-    pid = _check(
-        _libc_locked.syscall(_SYS_CLONE, ctypes.c_ulong(flags | signal.SIGCHLD), 0, 0, 0, 0), "clone"
-    )
+    ctypes.pythonapi.PyOS_BeforeFork()  # these three are what os.fork does around the system call
+    pid: int = _libc_locked.syscall(_SYS_CLONE, ctypes.c_ulong(flags | signal.SIGCHLD), 0, 0, 0, 0)
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
-    return pid
+    else:
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+    return _check(pid, "clone")
 
 
 def sethostname(name: str) -> None:
