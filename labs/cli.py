@@ -80,7 +80,7 @@ COMMANDS: dict[str, Command] = {
         "access:exec_",
         "run a command on a machine or in a pod",
         "minipod exec node/worker1 -- ip route",
-        (MACHINE, CONTAINER, argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")),
+        (MACHINE, CONTAINER, argument("command", nargs="*", metavar="-- CMD …")),
     ),
     "shell": Command(
         "access:shell", "an interactive shell there", "minipod shell pod/web-1", (MACHINE, CONTAINER)
@@ -159,15 +159,27 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parse(words: list[str]) -> argparse.Namespace:
+    """The arguments; what follows a `--` belongs to the command that is to be run, untouched."""
+    at = words.index("--") if "--" in words else len(words)
+    args = make_parser().parse_args(words[:at])
+    if words[at + 1 :]:
+        args.command = [*getattr(args, "command", ()), *words[at + 1 :]]
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    args = make_parser().parse_args(argv)
+    args = _parse(list(sys.argv[1:] if argv is None else argv))
     module, _, function = COMMANDS[args.word].function.partition(":")
     try:
         return int(getattr(importlib.import_module(f"labs.commands.{module}"), function)(args))
     except CheckFailed as failure:
         print(failure, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (LabError, OSError) as error:
         if args.verbose:
             traceback.print_exc()
@@ -176,9 +188,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("minipod: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ from labs.lab import Lab
 
 def exec_(args: argparse.Namespace) -> int:
     """Run a command on a machine or in a pod; its exit code is ours."""
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if not command:
+    if not args.command:
         raise LabError(
             f"minipod exec {args.machine}: no command: give one after --, or use `minipod shell {args.machine}`"
         )
     sys.stdout.flush()
-    Lab.attach(args.name).replace_process(args.machine, command, args.container)
+    Lab.attach(args.name).replace_process(args.machine, args.command, args.container)
 
 
 def shell(args: argparse.Namespace) -> int:
