@@ -33,6 +33,7 @@ from agents.pod_status import ContainerState, restarts, terminated, timestamp
 from agents.prober import KINDS, LIVENESS, READINESS, STARTUP, Prober
 from agents.waiting import first_of
 from topo import rootfs
+from topo.container_log import last_output
 from topo.enter import Namespaces
 
 Obj = dict[str, Any]
@@ -323,7 +324,7 @@ class Container:
             with run.termination.open("rb") as file:
                 said = file.read(MESSAGE_LIMIT)
             if not said and code and self._spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-                said = run.log.read_bytes()[-LOG_TAIL:]
+                said = last_output(str(run.log), LOG_TAIL)
             return said.decode(errors="replace")
         return ""
 

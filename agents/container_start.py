@@ -61,6 +61,8 @@ def start_message(
         "working_dir": spec.get("workingDir") or program.working_dir,
         "standin": program.standin,
         "log": str(run.log),
+        "stdin": bool(spec.get("stdin")),
+        "tty": bool(spec.get("tty")),
         "root": {
             "upper": str(run.upper),
             "image": kubelet.images.layer(program.files),

@@ -26,12 +26,16 @@ class ContainerStartError(Exception):
 
 
 class PodSandbox:
-    """Made by `create`; `on_event` gets every `exited` message, and at last `gone`."""
+    """Made by `create`; `on_event` gets every `exited` message, and at last `gone`.
+
+    containers: the namespaces of each that runs. inputs: what writes to the input of those that have one.
+    """
 
     def __init__(self, pid: int, channel: socket.socket, on_event: Callable[[Message], None]) -> None:
         self.pid = pid
         self.namespaces = Namespaces.of_process(os.pidfd_open(pid), POD)
         self.containers: dict[str, Namespaces] = {}
+        self.inputs: dict[str, int] = {}
         self._channel = channel
         self._on_event = on_event
         self._starting: dict[str, asyncio.Future[None]] = {}
@@ -74,9 +78,8 @@ class PodSandbox:
             self._loop.remove_reader(self._channel)
             self._channel.close()
             self.namespaces.close()
-            for namespaces in self.containers.values():
-                namespaces.close()
-            self.containers.clear()
+            for name in list(self.containers):
+                self._forget(name)
 
     def _receive(self) -> None:
         received = wire.receive(self._channel)
@@ -88,18 +91,30 @@ class PodSandbox:
         message, descriptors = received
         name = message["name"]
         if message["event"] == "exited":
-            namespaces = self.containers.pop(name, None)
-            if namespaces is not None:
-                namespaces.close()
+            self._forget(name)
             self._on_event(message)
             return
         answer = self._starting.pop(name)
         if message["event"] == "started":
             self.containers[name] = Namespaces.of_process(descriptors[0], POD)
+            if len(descriptors) > 1:
+                self.inputs[name] = descriptors[1]
             if not answer.done():
                 answer.set_result(None)
         elif not answer.done():
             answer.set_exception(ContainerStartError(message["message"]))
+
+    def close_input(self, name: str) -> None:
+        """End the input of a container, if it has one. Idempotent."""
+        descriptor = self.inputs.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _forget(self, name: str) -> None:
+        namespaces = self.containers.pop(name, None)
+        if namespaces is not None:
+            namespaces.close()
+        self.close_input(name)
 
     def _fail_starting(self, reason: str) -> None:
         for answer in self._starting.values():

@@ -7,6 +7,7 @@
     machine      one Mininet host: a node, a load balancer, a VM; how commands are run on it
     runtime      the pod runtime: forks a pod's first process into fresh namespaces
     pod_init     that first process: starts, signals and reaps the pod's containers
+    stdio        a container's input and outputs; container_log: what becomes of the outputs
     enter        runs a command inside anybody's namespaces
     netlink      `ip -batch` text, compiled to netlink messages and sent in process
     capture      packets as they pass a device

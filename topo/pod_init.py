@@ -2,14 +2,16 @@
 
     kubelet ═══ channel ═══ pod_init (pid 1 of the pod's namespaces: network, pid, host name, IPC)
                                ├── container: own pid and mount namespaces, own root, the pod's network
+                               │     └── stdout, stderr ──> pod_init ──> log (topo.container_log)
                                └── container …
 
-It holds the pod's namespaces, starts containers when it is told to, reaps them and says how they ended. When it dies,
-the kernel ends all of the pod, and the kubelet sees the end of the channel. It is forked from the warm pod runtime, so
-it and every stand-in start without loading a single module.
+It holds the pod's namespaces, starts containers when it is told to, writes their logs, reaps them and says how they
+ended. When it dies, the kernel ends all of the pod, and the kubelet sees the end of the channel. It is forked from the
+warm pod runtime, so it and every stand-in start without loading a single module.
 
 Messages in:   {"do": "start", "container": {...}} | {"do": "signal", "name": N, "signal": 15}
-Messages out:  {"event": "started", "name": N} with a pidfd | {"event": "failed", "name": N, "message": …}
+Messages out:  {"event": "started", "name": N} with a pidfd, and for a container with `stdin` or `tty` its input
+               {"event": "failed", "name": N, "message": …}
                {"event": "exited", "name": N, "status": 0-255, "signal": 0-64}
 
 Source: "pause" of Kubernetes (build/pause), the OCI runtime specification, "Lifecycle".
@@ -18,17 +20,43 @@ Source: "pause" of Kubernetes (build/pause), the OCI runtime specification, "Lif
 import contextlib
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from topo import rootfs, syscalls, wire
+from topo.container_log import LogWriter
+from topo.stdio import Stdio
 
 _CONTAINER = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CHUNK = 1 << 16
+_MOST_DESCRIPTORS = 1 << 20
+
+
+@dataclass
+class _Container:
+    """A running container: its first process, its log, and its outputs (descriptor -> stream)."""
+
+    name: str
+    pid: int
+    pidfd: int
+    log: LogWriter
+    outputs: dict[int, str]
+
+    def read(self, descriptor: int) -> bool:
+        """Put what an output holds, one chunk at most, into the log. False when there is none now."""
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except OSError:  # BlockingIOError: nothing there; EIO: nobody has the terminal open
+            return False
+        self.log.write(self.outputs[descriptor], data)
+        return bool(data)
 
 
 class PodInit:
@@ -36,59 +64,98 @@ class PodInit:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._containers: dict[int, tuple[str, int]] = {}  # pid -> name, pidfd
+        self._containers: dict[int, _Container] = {}  # by every descriptor that is waited for
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
 
     def run(self) -> NoReturn:
         """Serve the channel until its end, then end the pod."""
-        signal.signal(signal.SIGCHLD, lambda *_: self._reap())
-        while (received := wire.receive(self._channel)) is not None:
-            message, _ = received
-            if message["do"] == "start":
-                self._start(message["container"])
-            else:
-                self._signal(message["name"], message["signal"])
-        os._exit(0)
+        signal.signal(
+            signal.SIGCHLD, signal.SIG_DFL
+        )  # the forker ignores it, which would reap containers unseen
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._channel.fileno():
+                    self._serve()
+                    break  # what else was ready may have another meaning now
+                self._look(descriptor)
 
-    def _start(self, container: dict[str, Any]) -> None:
+    def _look(self, descriptor: int) -> None:
+        """A container has ended or written something; or had, and that has been dealt with."""
+        container = self._containers.get(descriptor)
+        if container is None:
+            return
+        if descriptor == container.pidfd:
+            self._reap(container)
+        elif not container.read(descriptor):
+            self._forget(descriptor)
+
+    def _serve(self) -> None:
+        received = wire.receive(self._channel)
+        if received is None:
+            os._exit(0)
+        message, _ = received
+        if message["do"] == "start":
+            self._start(message["container"])
+        else:
+            self._signal(message["name"], message["signal"])
+
+    def _start(self, spec: dict[str, Any]) -> None:
+        try:
+            log, stdio = LogWriter(spec["log"]), Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
+        except OSError as error:
+            self._tell({"event": "failed", "name": spec["name"], "message": str(error)})
+            return
         failed_read, failed_write = os.pipe()
-        # A container that ends at once must be known before it is reaped.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         pid = syscalls.clone(_CONTAINER)
         if pid == 0:
-            os.close(failed_read)
-            self._channel.close()
-            run_container(container, failed_write)
+            run_container(spec, stdio, failed_write)
         os.close(failed_write)
+        stdio.close_theirs()
         message = _read_all(failed_read)
+        container = _Container(spec["name"], pid, os.pidfd_open(pid), log, stdio.outputs)
+        for descriptor in (container.pidfd, *container.outputs):
+            self._containers[descriptor] = container
+            self._poll.register(descriptor, select.POLLIN)
         if message:
-            os.waitpid(pid, 0)
-            self._tell({"event": "failed", "name": container["name"], "message": message})
+            self._end(container)
+            self._tell({"event": "failed", "name": container.name, "message": message})
         else:
-            pidfd = os.pidfd_open(pid)
-            self._containers[pid] = container["name"], pidfd
-            self._tell({"event": "started", "name": container["name"]}, pidfd)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            given = [container.pidfd] if stdio.input is None else [container.pidfd, stdio.input]
+            self._tell({"event": "started", "name": container.name}, *given)
+        if stdio.input is not None and stdio.input not in container.outputs:
+            os.close(stdio.input)  # the kubelet's copy is the only one: when it closes that, the input ends
 
     def _signal(self, name: str, number: int) -> None:
         """Signal a container's first process. SIGKILL, or a signal that it would not notice, ends all of it."""
-        for known, pidfd in self._containers.values():
-            if known == name:
-                deaf = number == signal.SIGTERM and not _catches(pidfd, number)
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL if deaf else number)
+        for pidfd in [c.pidfd for fd, c in self._containers.items() if fd == c.pidfd and c.name == name]:
+            deaf = number == signal.SIGTERM and not _catches(pidfd, number)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL if deaf else number)
 
-    def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                if pid in self._containers:
-                    name, pidfd = self._containers.pop(pid)
-                    os.close(pidfd)
-                    ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-                    code = 128 + ended_by if ended_by else os.WEXITSTATUS(status)
-                    self._tell({"event": "exited", "name": name, "status": code, "signal": ended_by})
+    def _reap(self, container: _Container) -> None:
+        """A container has ended: its last words go to the log before its end is told."""
+        for descriptor in container.outputs:
+            while descriptor in self._containers and container.read(descriptor):
+                pass
+        status = self._end(container)
+        ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        code = 128 + ended_by if ended_by else os.WEXITSTATUS(status)
+        self._tell({"event": "exited", "name": container.name, "status": code, "signal": ended_by})
+
+    def _end(self, container: _Container) -> int:
+        """Wait for a container's first process, which ends or has ended, and let go of all of it: its wait status."""
+        _, status = os.waitpid(container.pid, 0)
+        for descriptor in (container.pidfd, *container.outputs):
+            if descriptor in self._containers:
+                self._forget(descriptor)
+        container.log.close()
+        return status
+
+    def _forget(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        del self._containers[descriptor]
+        os.close(descriptor)
 
     def _tell(self, message: dict[str, Any], *descriptors: int) -> None:
         with contextlib.suppress(OSError):  # the kubelet is gone; so will be this pod at the next receive
@@ -120,14 +187,16 @@ def _field(path: str, name: str) -> str:
         return next(line for line in lines if line.startswith(name)).split()[1]
 
 
-def run_container(container: dict[str, Any], failed: int) -> NoReturn:
-    """In a container's first process: its root, its log, its environment, its program.
+def run_container(container: dict[str, Any], stdio: Stdio, failed: int) -> NoReturn:
+    """In a container's first process: its input and outputs, its root, its environment, its program.
 
     Writes why it could not be started to the descriptor `failed`, which closes by itself when the program runs.
     """
     try:
         os.setsid()
-        _open_log(container["log"])
+        stdio.take()
+        os.closerange(3, failed)  # nothing of its pod's first process or of other containers stays open in it
+        os.closerange(failed + 1, _MOST_DESCRIPTORS)
         root = container["root"]
         rootfs.enter_container_root(
             rootfs.ContainerRoot(
@@ -148,15 +217,6 @@ def run_container(container: dict[str, Any], failed: int) -> NoReturn:
     except BaseException:
         os.write(failed, traceback.format_exc().encode())
     os._exit(127)
-
-
-def _open_log(path: str) -> None:
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-    os.close(nothing)
-    os.close(log)
 
 
 def _reset_signals() -> None:
