@@ -55,6 +55,7 @@ class Pod(Protocol):
     policy: str
     grace: float
     ending: bool
+    waiting_reason: str
     sandbox: PodSandbox | None
 
     def start_message(self, spec: Obj, run: Run) -> tuple[Obj, Program]:
@@ -81,6 +82,8 @@ class Container:
         self._spec = spec
         self._init = init and not sidecar
         self._policy = "Always" if sidecar else pod.policy
+        self._waiting = {"waiting": {"reason": pod.waiting_reason}}
+        self.state.state = self._waiting
         self._back_off = BackOff()
         self._started_at, self._since = timestamp(), time.monotonic()
         self._target: Target | None = None
@@ -280,7 +283,7 @@ class Container:
             return
         if "terminated" in state.state:
             state.last_state = state.state
-        state.state, state.ready, state.due = {"waiting": {"reason": "ContainerCreating"}}, False, 0.0
+        state.state, state.ready, state.due = self._waiting, False, 0.0
 
     def _schedule(self, code: int) -> None:
         """When it is due again."""

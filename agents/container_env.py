@@ -109,7 +109,9 @@ def _from_reference(pod: Obj, container: Obj, source: Obj, lookup: Lookup) -> st
         return None
     if obj is None:
         raise ConfigError(f'{kind.lower()} "{reference["name"]}" not found')
-    raise ConfigError(f"couldn't find key {reference['key']} in {kind} {pod['metadata']['namespace']}/{reference['name']}")
+    raise ConfigError(
+        f"couldn't find key {reference['key']} in {kind} {pod['metadata']['namespace']}/{reference['name']}"
+    )
 
 
 def _referred(source: Obj, kinds: Mapping[str, str]) -> tuple[str, Obj]:

@@ -66,6 +66,7 @@ class PodWorker:
         self.sandbox: PodSandbox | None = None
         self.addresses: tuple[str, ...] = ()
         self.ending = False
+        self.waiting_reason = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
         self.init_containers = [
             Container(self, spec, init=True) for spec in pod["spec"].get("initContainers") or ()
         ]

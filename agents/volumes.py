@@ -83,7 +83,11 @@ def _host_path(source: Obj) -> Path:
 def _files(pod: Obj, source: str, spec: Obj, lookup: Lookup) -> dict[str, bytes]:
     if source == "downwardAPI":
         items = spec.get("items") or ()
-        return {item["path"]: pod_field(pod, item["fieldRef"]["fieldPath"]).encode() for item in items if "fieldRef" in item}
+        return {
+            item["path"]: pod_field(pod, item["fieldRef"]["fieldPath"]).encode()
+            for item in items
+            if "fieldRef" in item
+        }
     if source == "projected":
         files: dict[str, bytes] = {}
         for part in spec.get("sources") or ():
