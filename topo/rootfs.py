@@ -56,7 +56,7 @@ class ContainerRoot:
 
     upper: a directory for the container's changes and its mount point (on the sandbox's tmpfs).
     image: the directory with the files that its image adds to the skeleton; "" for none.
-    files: path in the container -> (text, mode); written before anything is mounted over them.
+    files: path in the container -> (text, mode); no part of the path may be a link of the skeleton or the image.
     mounts: (source, path in the container, read only); the path is created, as a file when the source is one.
     """
 
@@ -103,6 +103,10 @@ def python_prefixes() -> list[str]:
     return sorted(prefix for prefix in prefixes if not f"{prefix}/".startswith("/usr/"))
 
 
+# Shown in every container as in the sandbox. The skeleton below a container has the folders for them.
+_SHOWN = ("/dev", CODE, *python_prefixes())
+
+
 @dataclass(frozen=True)
 class SandboxRoot:
     """Open descriptors (O_PATH) of the host's folders that the sandbox shows, taken before rights are given up."""
@@ -136,6 +140,8 @@ def prepare_sandbox_root(root: SandboxRoot) -> None:
     _show_system_trees(new)
     os.makedirs(f"{new}{IMAGE}")
     populate(f"{new}{IMAGE}")
+    for path in _SHOWN:
+        os.makedirs(f"{new}{IMAGE}{path}", exist_ok=True)
     os.makedirs(f"{new}{STATE}")
     syscalls.bind(f"/proc/self/fd/{root.state}", f"{new}{STATE}")
     for path, descriptor in ((CODE, root.code), *root.python):
@@ -203,24 +209,38 @@ def _is_device(path: str) -> bool:
 def enter_container_root(container: ContainerRoot) -> None:
     """Build a container's tree and make it the root of the calling process's own mount namespace.
 
+    Runs in a process that was forked a moment ago, where each page that it touches costs microseconds and memory: so
+    plain calls of the kernel, and neither pathlib nor exceptions on the usual way.
+
     Raises OSError naming the mount that failed, ValueError for a mount path that leaves the root.
     """
     upper, root = container.upper, f"{container.upper}/root"
-    os.makedirs(root, exist_ok=True)
+    _make_folder(root)
+    _write_files(f"{upper}/root-changes", container.files)
     _overlay(f"{container.image}:{IMAGE}" if container.image else IMAGE, upper, "root", root)
     _mount_usr(container, root)
-    for path, (text, mode) in container.files.items():
-        target = Path(inside(root, path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-        target.chmod(mode)
-    for path in ("/dev", CODE, *python_prefixes()):
-        os.makedirs(f"{root}{path}", exist_ok=True)
+    for path in _SHOWN:
         syscalls.bind(path, f"{root}{path}")
     mount_proc(root)
     for source, path, read_only in container.mounts:
         _bind_volume(root, source, path, read_only)
-    syscalls.pivot_root(root)
+    syscalls.switch_root(root)
+
+
+def _make_folder(path: str) -> None:
+    if not os.path.isdir(path):
+        os.makedirs(path)
+
+
+def _write_files(layer: str, files: Mapping[str, tuple[str, int]]) -> None:
+    """Write files into the layer of a container's changes before it is mounted: nothing is copied up for them."""
+    for path, (text, mode) in files.items():
+        target = f"{layer}{path}"
+        _make_folder(os.path.dirname(target))
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        os.write(descriptor, text.encode())
+        os.fchmod(descriptor, mode)
+        os.close(descriptor)
 
 
 def _mount_usr(container: ContainerRoot, root: str) -> None:
@@ -237,17 +257,17 @@ def _mount_usr(container: ContainerRoot, root: str) -> None:
 def _overlay(lower: str, upper: str, name: str, target: str) -> None:
     changes, work = f"{upper}/{name}-changes", f"{upper}/{name}-work"
     for path in (changes, work):
-        os.makedirs(path, exist_ok=True)
+        _make_folder(path)
     syscalls.mount("overlay", target, "overlay", data=f"lowerdir={lower},upperdir={changes},workdir={work}")
 
 
 def _bind_volume(root: str, source: str, path: str, read_only: bool) -> None:
     target = inside(root, path)
     if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
+        _make_folder(target)
     else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        Path(target).touch()
+        _make_folder(os.path.dirname(target))
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     syscalls.bind(source, target, read_only=read_only)
 
 
