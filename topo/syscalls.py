@@ -1,6 +1,6 @@
 """The dozen Linux system calls that Python 3.11 has no name for, as functions that raise OSError.
 
-Sources: clone(2), unshare(2), setns(2), mount(2), pivot_root(2), umount2(2), prctl(2), sethostname(2).
+Sources: clone(2), unshare(2), setns(2), mount(2), pivot_root(2), switch_root(8), umount2(2), prctl(2), sethostname(2).
 """
 
 import ctypes
@@ -22,6 +22,7 @@ MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
+MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
@@ -97,6 +98,18 @@ def pivot_root(new_root: str) -> None:
     os.chdir(new_root)
     _check(_libc.syscall(_SYS_PIVOT_ROOT, b".", b"."), f"pivot_root {new_root}")
     _check(_libc.umount2(b".", MNT_DETACH), "umount old root")
+    os.chdir("/")
+
+
+def switch_root(new_root: str) -> None:
+    """Make `new_root` (a mount point) the root of this mount namespace, on top of the old one.
+
+    What switch_root(8) does. Unlike pivot_root, it need not look at every thread of the machine, which may have the
+    old root as its own: it costs the same with thousands of processes. For a process that is alone in its namespace.
+    """
+    os.chdir(new_root)
+    mount(".", "/", flags=MS_MOVE)
+    os.chroot(".")
     os.chdir("/")
 
 
