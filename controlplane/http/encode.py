@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.errors import StatusError, bad_request
+from controlplane.http import protobuf
 from controlplane.meta import Obj
 from controlplane.yaml_text import YamlError, dump, load_documents
 
@@ -52,6 +53,8 @@ async def read_body(request: web.Request) -> Any:
         return _parse_json(raw)
     if kind in ("application/yaml", "application/x-yaml", "text/yaml") or kind.endswith("+yaml"):
         return _parse_yaml(raw)
+    if kind == protobuf.MEDIA_TYPE:
+        return protobuf.decode_object(raw)
     raise StatusError(
         415,
         "UnsupportedMediaType",
