@@ -205,7 +205,9 @@ async def _grpc(target: Target, spec: Obj) -> Outcome:
         return Outcome(False, f"error: {error}")
     finally:
         connection.close()
-    return Outcome(status == grpc_health.SERVING, f'service unhealthy (responded with "{status}")')
+    if status == grpc_health.SERVING:
+        return Outcome(True)
+    return Outcome(False, f'service unhealthy (responded with "{status}")')
 
 
 async def _http_get(target: Target, spec: Obj) -> Outcome:
@@ -223,10 +225,12 @@ async def _http_get(target: Target, spec: Obj) -> Outcome:
         if 300 <= status < 400 and location:
             there = urljoin(url, location)
             if urlsplit(there).hostname != host:
-                return Outcome(True, f"Probe terminated redirects, Response body: {there}")
+                return Outcome(True)
             url = there
             continue
-        return Outcome(200 <= status < 400, f"HTTP probe failed with statuscode: {status}")
+        if 200 <= status < 400:
+            return Outcome(True)
+        return Outcome(False, f"HTTP probe failed with statuscode: {status}")
     return Outcome(False, f'Get "{url}": stopped after {MAX_REDIRECTS} redirects')
 
 

@@ -33,7 +33,7 @@ def plan(
 ) -> Plan:
     """The next step. `now` as the states' `due`; `initialized`: the init containers of this sandbox are through."""
     if all(_over(state) for state in containers):
-        return Plan(initialized=initialized, finished=True)
+        return Plan(initialized=True, finished=True)
     for state in init:
         if _due(state, now):
             return Plan(state.name, initialized)

@@ -300,9 +300,14 @@ def inside(root: str, path: str) -> str:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a container's or a pod's files; overlay work folders may be unreadable to their owner until chmod."""
+    """Remove a container's or a pod's files, if there are any.
+
+    Work folders of an overlay may be unreadable to their owner until chmod.
+    """
 
     def make_writable(function: object, name: str, _error: object) -> None:
+        if not os.path.lexists(name):
+            return
         os.chmod(os.path.dirname(name), 0o700)
         os.chmod(name, 0o700)
         (os.rmdir if os.path.isdir(name) else os.unlink)(name)

@@ -1,0 +1,216 @@
+"""A pod's worker without a kernel: what it does when its sandbox is lost, or something fails that nobody foresaw."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agents import pod_worker
+from agents.kubelet import Kubelet
+from agents.pod_files import ClusterDns
+from agents.pod_sandbox import GONE, PodSandbox
+from agents.pod_worker import PodWorker
+
+Obj = dict[str, Any]
+DEADLINE = 10.0
+
+
+class FakeSandbox:
+    """Containers that run until they are signalled."""
+
+    def __init__(self, on_event: Callable[[Obj], None]) -> None:
+        self.on_event = on_event
+        self.closed = False
+        self.containers: dict[str, None] = {}
+        self.pid = 0
+
+    async def start(self, message: Obj) -> None:
+        self.containers[message["name"]] = None
+
+    def signal(self, name: str, number: int) -> None:
+        self.containers.pop(name, None)
+        asyncio.get_running_loop().call_soon(
+            self.on_event, {"event": "exited", "name": name, "status": 143, "signal": number}
+        )
+
+    def close(self) -> None:
+        self.closed = True
+        self.containers.clear()
+
+    def die(self) -> None:
+        self.close()
+        self.on_event(GONE)
+
+
+class FakeKubelet:
+    """Notes what its workers say. `attach` does what its first `problems` say, then succeeds."""
+
+    name, network, runtime, namespaces = "worker1", 0, None, None
+    addresses = ("192.168.50.21",)
+    cluster_dns = ClusterDns(("10.96.0.10",))
+
+    def __init__(self, *problems: BaseException) -> None:
+        self.problems = list(problems)
+        self.sandboxes: list[FakeSandbox] = []
+        self.events: list[str] = []
+        self.status: Obj = {}
+        self.removed = False
+        self.changed = asyncio.Event()
+        self.api = SimpleNamespace(find=lambda *_: None)
+        self.images = SimpleNamespace(layer=lambda _: "")
+
+    async def create(
+        self, runtime: Any, name: str, network: Any, on_event: Callable[[Obj], None]
+    ) -> FakeSandbox:
+        self.sandboxes.append(FakeSandbox(on_event))
+        return self.sandboxes[-1]
+
+    def attach(self, uid: str, pod: str, sandbox: FakeSandbox) -> tuple[str, ...]:
+        if self.problems:
+            raise self.problems.pop(0)
+        return (f"10.244.1.{len(self.sandboxes)}",)
+
+    def release(self, uid: str) -> None:
+        pass
+
+    def services_for(self, namespace: str) -> list[Obj]:
+        return []
+
+    def node_file(self, name: str) -> str:
+        return ""
+
+    def event(self, pod: Obj, kind: str, reason: str, message: str) -> None:
+        self.events.append(f"{reason}: {message}")
+        self.changed.set()
+
+    def report(self, worker: PodWorker, status_after: Callable[[Obj], Obj]) -> None:
+        self.status = status_after(self.status)
+        self.changed.set()
+
+    def remove(self, pod: Obj) -> None:
+        self.removed = True
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                await self.changed.wait()
+                self.changed.clear()
+
+    def ready(self, address: str) -> bool:
+        conditions = {c["type"]: c["status"] for c in self.status.get("conditions", ())}
+        return conditions.get("Ready") == "True" and self.status["podIP"] == address
+
+
+def pod(**spec: Any) -> Obj:
+    containers = [{"name": "main", "image": "busybox", "command": ["sleep", "9"]}]
+    metadata = {"name": "web", "namespace": "default", "uid": "1"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"containers": containers, **spec},
+    }
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Run a worker for `obj` while `story(kubelet, worker)` goes on; then it must remove its pod."""
+
+    def run(
+        obj: Obj, story: Callable[[FakeKubelet, PodWorker], Awaitable[None]], *problems: BaseException
+    ) -> FakeKubelet:
+        async def body() -> FakeKubelet:
+            kubelet = FakeKubelet(*problems)
+            monkeypatch.setattr(pod_worker, "PODS", tmp_path)
+            monkeypatch.setattr(PodSandbox, "create", kubelet.create)
+            worker = PodWorker(cast(Kubelet, kubelet), obj)
+            running = asyncio.create_task(worker.run())
+            await story(kubelet, worker)
+            gone = {"deletionTimestamp": "now", "deletionGracePeriodSeconds": 5}
+            worker.changed({**obj, "metadata": {**obj["metadata"], **gone}})
+            async with asyncio.timeout(DEADLINE):
+                await running
+            return kubelet
+
+        kubelet = asyncio.run(body())
+        assert kubelet.removed
+        assert all(sandbox.closed for sandbox in kubelet.sandboxes)
+        assert not list(tmp_path.iterdir())
+        return kubelet
+
+    return run  # type: ignore[return-value]
+
+
+Live = Callable[..., FakeKubelet]
+
+
+async def becomes_ready(kubelet: FakeKubelet, worker: PodWorker) -> None:
+    await kubelet.until(lambda: kubelet.ready("10.244.1.1"))
+
+
+def test_deletion_stops_the_containers(live: Live) -> None:
+    kubelet = live(pod(), becomes_ready)
+    assert kubelet.events == ["Killing: Stopping container main"]
+
+
+def test_unforeseen_error_does_not_leave_the_pod_dead(live: Live) -> None:
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await kubelet.until(lambda: kubelet.ready("10.244.1.3"))
+
+    kubelet = live(pod(), story, ZeroDivisionError("oops"), KeyError("again"))
+    assert kubelet.events[:2] == [
+        "FailedSync: error syncing pod: ZeroDivisionError: oops",
+        "FailedSync: error syncing pod: KeyError: 'again'",
+    ]
+
+
+def test_foreseen_error_is_the_sandboxs(live: Live) -> None:
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await kubelet.until(lambda: kubelet.ready("10.244.1.2"))
+
+    kubelet = live(pod(), story, OSError(28, "No space left on device"))
+    assert kubelet.events[0].startswith("FailedCreatePodSandBox: Failed to create pod sandbox: ")
+
+
+def test_lost_sandbox_is_made_again(live: Live) -> None:
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await becomes_ready(kubelet, worker)
+        kubelet.sandboxes[0].die()
+        await kubelet.until(lambda: kubelet.ready("10.244.1.2"))
+
+    kubelet = live(pod(), story)
+    assert kubelet.events[0].startswith("SandboxChanged: ")
+    main = kubelet.status["containerStatuses"][0]
+    assert main["restartCount"] == 1
+    assert main["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGKILL
+
+
+def test_pod_that_may_not_start_again_has_failed_with_its_sandbox(live: Live) -> None:
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await becomes_ready(kubelet, worker)
+        kubelet.sandboxes[0].die()
+        await kubelet.until(lambda: kubelet.status["phase"] == "Failed")
+
+    kubelet = live(pod(restartPolicy="Never"), story)
+    assert kubelet.status["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_sidecars_end_last_and_in_reverse(live: Live) -> None:
+    sidecars = [
+        {"name": name, "image": "busybox", "command": ["sleep", "9"], "restartPolicy": "Always"}
+        for name in ("one", "two")
+    ]
+    kubelet = live(pod(initContainers=sidecars), becomes_ready)
+    assert kubelet.events == [f"Killing: Stopping container {name}" for name in ("main", "two", "one")]
+
+
+def test_pod_that_cannot_be_made_can_be_deleted(live: Live) -> None:
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await kubelet.until(lambda: bool(kubelet.events))
+
+    kubelet = live(pod(), story, *(OSError(28, "full") for _ in range(100)))
+    assert len(kubelet.events) < 5
