@@ -25,7 +25,7 @@ from controlplane.reconciler import Reconciler
 from controlplane.selectors import LabelSelector, from_object
 
 BURST = 16  # pods created or deleted before others may have the event loop
-STATUS_INTERVAL = 0.02  # seconds between two looks at the same ReplicaSet
+STATUS_INTERVAL = 0.05  # seconds between two looks at the same ReplicaSet
 COMPONENT = "replicaset-controller"
 
 
