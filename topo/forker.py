@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> None:
     module, _, function = argv[1].partition(":")
     if module:
         getattr(importlib.import_module(module), function)()
+    os.environ.clear()  # nothing of it is for a container, and clearing it in each would cost each
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -163,8 +163,9 @@ class PodInit:
 
 
 def _read_all(descriptor: int) -> str:
-    with os.fdopen(descriptor, "rb") as pipe:
-        return pipe.read().decode(errors="replace")
+    data = b"".join(iter(lambda: os.read(descriptor, _CHUNK), b""))
+    os.close(descriptor)
+    return data.decode(errors="replace")
 
 
 def _catches(pidfd: int, number: int) -> bool:
@@ -251,7 +252,6 @@ def _run_standin(container: dict[str, Any], failed: int) -> NoReturn:
     module, _, function = container["standin"].partition(":")
     run: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
     os.close(failed)
-    os.environ.clear()
     os.environ.update(container["env"])
     syscalls.set_process_name(os.path.basename(container["argv"][0]))
     sys.argv = list(container["argv"])
