@@ -21,9 +21,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from controlplane import deletion, errors
+from controlplane.builtin_kinds import standard_kinds
 from controlplane.errors import FieldErrors, bad_request, quote
 from controlplane.events import EventRecorder
-from controlplane.kinds import Kind, Kinds, standard_kinds
+from controlplane.kinds import Kind, Kinds
 from controlplane.meta import Obj, is_true, new_uid, now, with_condition
 from controlplane.patch import merge
 from controlplane.patching import MERGE_PATCH, apply_patch

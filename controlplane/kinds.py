@@ -1,5 +1,5 @@
 """The table of kinds: everything that the API server knows about a kind is in its row. A new kind is a new
-row.
+row; those that every cluster has are in builtin_kinds/.
 
 What the server does with an object is the same for all kinds (api.py); what differs is here, as data and as
 hooks:
@@ -17,24 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from controlplane.columns import Column, columns_of
-from controlplane.defaults import apps as default_apps
-from controlplane.defaults import core as default_core
-from controlplane.defaults import pod as default_pod
-from controlplane.defaults import service as default_service
 from controlplane.errors import FieldErrors, StatusError, bad_request, quote
 from controlplane.meta import Obj
 from controlplane.schema.decode import Shape, shape
-from controlplane.validation import apps as validate_apps
-from controlplane.validation import core as validate_core
-from controlplane.validation import discovery as validate_discovery
-from controlplane.validation import node as validate_node
-from controlplane.validation import pod as validate_pod
-from controlplane.validation import service as validate_service
-from controlplane.validation.meta import NameCheck, label_name, label_name_1035, subdomain_name
+from controlplane.validation.meta import NameCheck, subdomain_name
 
 Default = Callable[[Obj], Obj]
 Validate = Callable[[Obj, Obj | None, FieldErrors], None]
 
+STATUS = frozenset({"status"})
 METADATA_FIELDS = frozenset({"metadata.name", "metadata.namespace"})
 
 
@@ -159,165 +150,3 @@ def no_such_kind(name: str, api_version: str = "") -> StatusError:
     """404, in the words of kubectl."""
     where = f' in version "{api_version}"' if api_version else ""
     return StatusError(404, "NotFound", f'no matches for kind "{name}"{where}', {"kind": name})
-
-
-STATUS = frozenset({"status"})
-SCALED = frozenset({"status", "scale"})
-CORE, APPS = "io.k8s.api.core.v1.", "io.k8s.api.apps.v1."
-
-
-CORE_KINDS = (
-    Kind(
-        "Namespace",
-        "namespaces",
-        CORE + "Namespace",
-        namespaced=False,
-        short_names=("ns",),
-        subresources=frozenset({"status", "finalize"}),
-        selectable=frozenset({"status.phase"}),
-        default=default_core.namespace,
-        check_name=label_name,
-        initial_status=lambda obj: {"phase": "Active"},
-    ),
-    Kind(
-        "Node",
-        "nodes",
-        CORE + "Node",
-        namespaced=False,
-        short_names=("no",),
-        subresources=STATUS,
-        selectable=frozenset({"spec.unschedulable"}),
-        validate=validate_node.validate,
-        initial_status=None,
-    ),
-    Kind(
-        "Pod",
-        "pods",
-        CORE + "Pod",
-        short_names=("po",),
-        categories=("all",),
-        subresources=frozenset({"status", "binding", "eviction"}),
-        selectable=frozenset(
-            {
-                "spec.nodeName",
-                "spec.restartPolicy",
-                "spec.schedulerName",
-                "spec.serviceAccountName",
-                "spec.hostNetwork",
-            }
-            | {"status.phase", "status.podIP", "status.nominatedNodeName"}
-        ),
-        default=default_pod.pod,
-        validate=validate_pod.validate,
-        initial_status=default_pod.initial_status,
-        counts_generations=True,
-    ),
-    Kind(
-        "Service",
-        "services",
-        CORE + "Service",
-        short_names=("svc",),
-        categories=("all",),
-        subresources=STATUS,
-        selectable=frozenset({"spec.clusterIP", "spec.type"}),
-        default=default_service.service,
-        validate=validate_service.validate,
-        check_name=label_name_1035,
-        initial_status=lambda obj: {"loadBalancer": {}},
-    ),
-    Kind(
-        "Endpoints",
-        "endpoints",
-        CORE + "Endpoints",
-        short_names=("ep",),
-        default=default_service.endpoints,
-        validate=validate_discovery.validate_endpoints,
-    ),
-    Kind(
-        "ConfigMap",
-        "configmaps",
-        CORE + "ConfigMap",
-        short_names=("cm",),
-        validate=validate_core.config_map,
-    ),
-    Kind(
-        "Secret",
-        "secrets",
-        CORE + "Secret",
-        selectable=frozenset({"type"}),
-        default=default_core.secret,
-        validate=validate_core.secret,
-    ),
-    Kind("ServiceAccount", "serviceaccounts", CORE + "ServiceAccount", short_names=("sa",)),
-)
-
-
-WORKLOAD_KINDS = (
-    Kind(
-        "Deployment",
-        "deployments",
-        APPS + "Deployment",
-        group="apps",
-        short_names=("deploy",),
-        categories=("all",),
-        subresources=SCALED,
-        default=default_apps.deployment,
-        validate=validate_apps.deployment,
-        counts_generations=True,
-    ),
-    Kind(
-        "ReplicaSet",
-        "replicasets",
-        APPS + "ReplicaSet",
-        group="apps",
-        short_names=("rs",),
-        categories=("all",),
-        subresources=SCALED,
-        selectable=frozenset({"status.replicas"}),
-        default=default_apps.replica_set,
-        validate=validate_apps.replica_set,
-        initial_status=lambda obj: {"replicas": 0},
-        counts_generations=True,
-    ),
-)
-
-
-OTHER_KINDS = (
-    Kind(
-        "EndpointSlice",
-        "endpointslices",
-        "io.k8s.api.discovery.v1.EndpointSlice",
-        group="discovery.k8s.io",
-        default=default_service.endpoint_slice,
-        validate=validate_discovery.validate_slice,
-    ),
-    Kind(
-        "Lease",
-        "leases",
-        "io.k8s.api.coordination.v1.Lease",
-        group="coordination.k8s.io",
-        validate=validate_core.lease,
-    ),
-    Kind(
-        "Event",
-        "events",
-        CORE + "Event",
-        short_names=("ev",),
-        selectable=frozenset(
-            {
-                "involvedObject.kind",
-                "involvedObject.namespace",
-                "involvedObject.name",
-                "involvedObject.uid",
-            }
-            | {"involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath"}
-            | {"reason", "reportingComponent", "source", "type"}
-        ),
-        validate=validate_core.event,
-    ),
-)
-
-
-def standard_kinds() -> Kinds:
-    """A new table with the built-in kinds."""
-    return Kinds((*CORE_KINDS, *WORKLOAD_KINDS, *OTHER_KINDS))

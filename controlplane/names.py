@@ -137,6 +137,13 @@ def port_name(text: str) -> tuple[str, ...]:
     return tuple(errors)
 
 
+def path_segment(text: str) -> tuple[str, ...]:
+    """A name that may stand in a path and nothing more: names of roles, which may have colons."""
+    if text in (".", ".."):
+        return (f"may not be '{text}'",)
+    return tuple(f"may not contain '{character}'" for character in "/%" if character in text)
+
+
 def port_number(number: int) -> tuple[str, ...]:
     """A TCP, UDP or SCTP port: 1-65535."""
     return () if 1 <= number <= 65535 else ("must be between 1 and 65535, inclusive",)

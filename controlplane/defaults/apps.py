@@ -1,11 +1,12 @@
-"""Defaults of Deployment and ReplicaSet."""
+"""Defaults of Deployment, ReplicaSet, DaemonSet and StatefulSet."""
 
 from __future__ import annotations
 
-from controlplane.defaults import pod
+from controlplane.defaults import pod, storage
 from controlplane.meta import Obj
 
 DEPLOYMENT_SPEC: Obj = {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600}
+STATEFUL_SET_SPEC: Obj = {"replicas": 1, "revisionHistoryLimit": 10, "podManagementPolicy": "OrderedReady"}
 ROLLING_UPDATE: Obj = {"maxSurge": "25%", "maxUnavailable": "25%"}
 
 
@@ -16,12 +17,12 @@ def deployment(obj: Obj) -> Obj:
     if strategy["type"] == "RollingUpdate":
         strategy["rollingUpdate"] = {**ROLLING_UPDATE, **(strategy.get("rollingUpdate") or {})}
     spec["strategy"] = strategy
-    return {**obj, "spec": _with_template(spec)}
+    return {**obj, "spec": with_template(spec)}
 
 
 def replica_set(obj: Obj) -> Obj:
     """One replica; the labels of the template unless it has its own."""
-    spec = _with_template({"replicas": 1, **(obj.get("spec") or {})})
+    spec = with_template({"replicas": 1, **(obj.get("spec") or {})})
     metadata = obj["metadata"]
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
     if labels and not metadata.get("labels"):
@@ -29,7 +30,44 @@ def replica_set(obj: Obj) -> Obj:
     return {**obj, "metadata": metadata, "spec": spec}
 
 
-def _with_template(spec: Obj) -> Obj:
+def daemon_set(obj: Obj) -> Obj:
+    """Rolling updates, one node at a time; ten old revisions kept."""
+    spec = {"revisionHistoryLimit": 10, **(obj.get("spec") or {})}
+    strategy = {"type": "RollingUpdate", **(spec.get("updateStrategy") or {})}
+    if strategy["type"] == "RollingUpdate":
+        strategy["rollingUpdate"] = {
+            "maxUnavailable": 1,
+            "maxSurge": 0,
+            **(strategy.get("rollingUpdate") or {}),
+        }
+    spec["updateStrategy"] = strategy
+    return {**obj, "spec": with_template(spec)}
+
+
+def stateful_set(obj: Obj) -> Obj:
+    """One replica, one pod after the other, rolling updates of all, claims kept for ever."""
+    spec = {**STATEFUL_SET_SPEC, **(obj.get("spec") or {})}
+    strategy = {"type": "RollingUpdate", **(spec.get("updateStrategy") or {})}
+    if strategy["type"] == "RollingUpdate":
+        strategy["rollingUpdate"] = {"partition": 0, **(strategy.get("rollingUpdate") or {})}
+    spec["updateStrategy"] = strategy
+    retention = {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    spec["persistentVolumeClaimRetentionPolicy"] = {
+        **retention,
+        **(spec.get("persistentVolumeClaimRetentionPolicy") or {}),
+    }
+    if spec.get("volumeClaimTemplates"):
+        spec["volumeClaimTemplates"] = [_claim_template(entry) for entry in spec["volumeClaimTemplates"]]
+    return {**obj, "spec": with_template(spec)}
+
+
+def _claim_template(template: Obj) -> Obj:
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {}, **template}
+    return {**storage.claim(claim), "status": {"phase": "Pending"}}
+
+
+def with_template(spec: Obj) -> Obj:
+    """The spec of a workload with the defaults of its pod template."""
     template = spec.get("template")
     if template is None:
         return spec

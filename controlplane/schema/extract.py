@@ -24,20 +24,27 @@ DEFINITIONS = f"kubernetes_validate/kubernetes-json-schema/v{VERSION}.0-local/_d
 PREFIX = "#/$defs/"
 
 WANTED = [
+    "apps.v1.ControllerRevision",
     "apps.v1.DaemonSet",
     "apps.v1.Deployment",
     "apps.v1.ReplicaSet",
     "apps.v1.StatefulSet",
     "autoscaling.v1.Scale",
+    "autoscaling.v2.HorizontalPodAutoscaler",
+    "batch.v1.CronJob",
     "batch.v1.Job",
     "coordination.v1.Lease",
     "core.v1.Binding",
     "core.v1.ConfigMap",
     "core.v1.Endpoints",
     "core.v1.Event",
+    "core.v1.LimitRange",
     "core.v1.Namespace",
     "core.v1.Node",
+    "core.v1.PersistentVolume",
+    "core.v1.PersistentVolumeClaim",
     "core.v1.Pod",
+    "core.v1.ResourceQuota",
     "core.v1.Secret",
     "core.v1.Service",
     "core.v1.ServiceAccount",
@@ -45,6 +52,14 @@ WANTED = [
     "networking.v1.Ingress",
     "networking.v1.IngressClass",
     "networking.v1.NetworkPolicy",
+    "policy.v1.Eviction",
+    "policy.v1.PodDisruptionBudget",
+    "rbac.v1.ClusterRole",
+    "rbac.v1.ClusterRoleBinding",
+    "rbac.v1.Role",
+    "rbac.v1.RoleBinding",
+    "scheduling.v1.PriorityClass",
+    "storage.v1.StorageClass",
 ]
 
 

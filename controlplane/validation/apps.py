@@ -1,5 +1,5 @@
-"""Deployments and ReplicaSets: replicas, a selector that matches the template, a strategy that can make
-progress.
+"""Deployments, ReplicaSets and DaemonSets: replicas, a selector that matches the template, a strategy that can
+make progress.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from controlplane.validation.meta import non_negative, unchanged, validate_selec
 from controlplane.validation.pod import validate_template
 
 STRATEGIES = ("Recreate", "RollingUpdate")
+UPDATE_STRATEGIES = ("OnDelete", "RollingUpdate")
 _PERCENT = re.compile(r"[0-9]+%")
 
 
@@ -21,7 +22,7 @@ def replica_set(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
     spec = new["spec"]
     non_negative(errors, "spec.replicas", spec["replicas"])
     non_negative(errors, "spec.minReadySeconds", spec.get("minReadySeconds"))
-    _validate_selector_and_template(spec, errors)
+    validate_selector_and_template(spec, "deployment", errors)
     if old is not None:
         unchanged(errors, "spec.selector", spec.get("selector"), old["spec"].get("selector"))
 
@@ -38,14 +39,15 @@ def deployment(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
     _validate_strategy(spec["strategy"], errors)
 
 
-def _validate_selector_and_template(spec: Obj, errors: FieldErrors) -> None:
+def validate_selector_and_template(spec: Obj, kind: str, errors: FieldErrors) -> None:
+    """A selector that is not empty, and a template whose pods it finds."""
     selector, template = spec.get("selector"), spec.get("template")
     if selector is None:
         errors.required("spec.selector")
     else:
         validate_selector(selector, "spec.selector", errors)
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            errors.invalid("spec.selector", selector, "empty selector is invalid for deployment")
+            errors.invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
     if template is None:
         errors.required("spec.template")
         return
@@ -54,6 +56,51 @@ def _validate_selector_and_template(spec: Obj, errors: FieldErrors) -> None:
     parsed = from_object(selector)
     if parsed is not None and parsed.requirements and not parsed.matches(labels):
         errors.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+
+
+def daemon_set(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
+    """selector, template, an update strategy that takes either the old pod away first or the new one."""
+    spec = new["spec"]
+    non_negative(errors, "spec.minReadySeconds", spec.get("minReadySeconds"))
+    non_negative(errors, "spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+    validate_selector_and_template(spec, "daemonset", errors)
+    no_deadline(spec, "DaemonSet", errors)
+    if old is not None:
+        unchanged(errors, "spec.selector", spec.get("selector"), old["spec"].get("selector"))
+    kind = spec["updateStrategy"]["type"]
+    if kind not in UPDATE_STRATEGIES:
+        errors.unsupported("spec.updateStrategy.type", kind, UPDATE_STRATEGIES)
+    if kind == "RollingUpdate":
+        _validate_daemon_update(spec["updateStrategy"]["rollingUpdate"], errors)
+
+
+def _validate_daemon_update(values: Obj, errors: FieldErrors) -> None:
+    place = "spec.updateStrategy.rollingUpdate"
+    for name in ("maxUnavailable", "maxSurge"):
+        validate_share(values[name], f"{place}.{name}", errors)
+    missing, extra = (values[name] in (0, "0%") for name in ("maxUnavailable", "maxSurge"))
+    if missing and extra:
+        errors.invalid(f"{place}.maxUnavailable", values["maxUnavailable"], "cannot be 0 when maxSurge is 0")
+    elif not missing and not extra:
+        errors.invalid(
+            f"{place}.maxSurge", values["maxSurge"], "may not be set when maxUnavailable is non-zero"
+        )
+
+
+def controller_revision(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
+    """A revision's number may move, what it holds may not."""
+    non_negative(errors, "revision", new.get("revision", 0))
+    if "data" not in new:
+        errors.required("data", "data is mandatory")
+    elif old is not None:
+        unchanged(errors, "data", new["data"], old.get("data"))
+
+
+def no_deadline(spec: Obj, kind: str, errors: FieldErrors) -> None:
+    """Pods that are to run for ever have no deadline."""
+    if "activeDeadlineSeconds" in ((spec.get("template") or {}).get("spec") or {}):
+        text = f"activeDeadlineSeconds in {kind} is not Supported"
+        errors.forbidden("spec.template.spec.activeDeadlineSeconds", text)
 
 
 def _validate_strategy(strategy: Obj, errors: FieldErrors) -> None:
@@ -67,7 +114,7 @@ def _validate_strategy(strategy: Obj, errors: FieldErrors) -> None:
     if kind == "RollingUpdate":
         values = strategy["rollingUpdate"]
         for name in ("maxSurge", "maxUnavailable"):
-            _validate_share(values[name], f"spec.strategy.rollingUpdate.{name}", errors)
+            validate_share(values[name], f"spec.strategy.rollingUpdate.{name}", errors)
         if values["maxSurge"] in (0, "0%") and values["maxUnavailable"] in (0, "0%"):
             errors.invalid(
                 "spec.strategy.rollingUpdate.maxUnavailable",
@@ -76,7 +123,7 @@ def _validate_strategy(strategy: Obj, errors: FieldErrors) -> None:
             )
 
 
-def _validate_share(value: int | str, field: str, errors: FieldErrors) -> None:
+def validate_share(value: int | str, field: str, errors: FieldErrors) -> None:
     """A number of pods, or a percentage of them."""
     if isinstance(value, int):
         non_negative(errors, field, value)

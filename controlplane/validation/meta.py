@@ -15,6 +15,7 @@ ANNOTATIONS_LIMIT = 256 * 1024  # bytes in all
 subdomain_name: NameCheck = names.dns_subdomain
 label_name: NameCheck = names.dns_label
 label_name_1035: NameCheck = names.dns_label_1035
+path_segment_name: NameCheck = names.path_segment
 
 
 def validate_metadata(metadata: Obj, namespaced: bool, check_name: NameCheck, errors: FieldErrors) -> None:

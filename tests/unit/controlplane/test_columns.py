@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from controlplane.builtin_kinds import standard_kinds
 from controlplane.columns import columns_of, human_duration, pod_status
-from controlplane.kinds import standard_kinds
 from controlplane.meta import timestamp
 
 

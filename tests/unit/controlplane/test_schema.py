@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.kinds import standard_kinds
+from controlplane.builtin_kinds import standard_kinds
 from controlplane.schema.decode import Findings, definitions, shape
 from controlplane.schema.extract import WANTED, extract
 

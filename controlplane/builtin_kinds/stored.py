@@ -1,0 +1,84 @@
+"""Kinds that ordinary manifests carry and that nothing in a lab acts upon, but for the disruption budget, which
+holds evictions back. Everybody may do everything in a lab, and nothing is measured or limited.
+"""
+
+from __future__ import annotations
+
+from controlplane.kinds import STATUS, Kind
+from controlplane.validation import stored as validate_stored
+from controlplane.validation.meta import path_segment_name
+
+RBAC = "rbac.authorization.k8s.io"
+
+STORED_KINDS = (
+    Kind(
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        "io.k8s.api.policy.v1.PodDisruptionBudget",
+        group="policy",
+        short_names=("pdb",),
+        subresources=STATUS,
+        validate=validate_stored.disruption_budget,
+        initial_status=lambda obj: {
+            "currentHealthy": 0,
+            "desiredHealthy": 0,
+            "disruptionsAllowed": 0,
+            "expectedPods": 0,
+        },
+        counts_generations=True,
+    ),
+    Kind(
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
+        group="autoscaling",
+        version="v2",
+        short_names=("hpa",),
+        categories=("all",),
+        subresources=STATUS,
+        validate=validate_stored.autoscaler,
+    ),
+    Kind(
+        "ResourceQuota",
+        "resourcequotas",
+        "io.k8s.api.core.v1.ResourceQuota",
+        short_names=("quota",),
+        subresources=STATUS,
+    ),
+    Kind("LimitRange", "limitranges", "io.k8s.api.core.v1.LimitRange", short_names=("limits",)),
+    Kind(
+        "PriorityClass",
+        "priorityclasses",
+        "io.k8s.api.scheduling.v1.PriorityClass",
+        group="scheduling.k8s.io",
+        namespaced=False,
+        short_names=("pc",),
+        validate=validate_stored.priority_class,
+    ),
+    Kind("Role", "roles", "io.k8s.api.rbac.v1.Role", group=RBAC, check_name=path_segment_name),
+    Kind(
+        "RoleBinding",
+        "rolebindings",
+        "io.k8s.api.rbac.v1.RoleBinding",
+        group=RBAC,
+        check_name=path_segment_name,
+        validate=validate_stored.role_binding,
+    ),
+    Kind(
+        "ClusterRole",
+        "clusterroles",
+        "io.k8s.api.rbac.v1.ClusterRole",
+        group=RBAC,
+        namespaced=False,
+        check_name=path_segment_name,
+    ),
+    Kind(
+        "ClusterRoleBinding",
+        "clusterrolebindings",
+        "io.k8s.api.rbac.v1.ClusterRoleBinding",
+        group=RBAC,
+        namespaced=False,
+        check_name=path_segment_name,
+        validate=validate_stored.role_binding,
+    ),
+)
