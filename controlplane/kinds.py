@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from controlplane.columns import Column, columns_of
 from controlplane.errors import FieldErrors, StatusError, bad_request, quote
 from controlplane.meta import Obj
-from controlplane.schema.decode import Shape, shape
+from controlplane.schema.decode import Shape, definitions, shape
 from controlplane.validation.meta import NameCheck, subdomain_name
 
 Default = Callable[[Obj], Obj]
@@ -85,6 +85,12 @@ class Kind:
     def columns(self) -> tuple[Column, ...]:
         """What `kubectl get` shows."""
         return columns_of(self.name)
+
+    @property
+    def schema(self) -> Obj:
+        """The schema of the whole object."""
+        found: Obj = definitions()[self.definition]
+        return found
 
     @property
     def shape(self) -> Shape:

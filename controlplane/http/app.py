@@ -12,6 +12,7 @@ from aiohttp import web
 
 from controlplane.api import API
 from controlplane.errors import StatusError
+from controlplane.http import openapi, reviews
 from controlplane.http.auth import Authenticate, unauthorized
 from controlplane.http.discovery import VERSION, answer_discovery
 from controlplane.http.encode import BODY_LIMIT, answer, failure
@@ -68,13 +69,34 @@ class _Application:
             return answer(request, VERSION)
         if not parts:
             return answer(
-                request, {"paths": ["/api", "/api/v1", "/apis", *(f"/{name}" for name in HEALTH), "/version"]}
+                request,
+                {
+                    "paths": [
+                        "/api",
+                        "/api/v1",
+                        "/apis",
+                        *(f"/{name}" for name in HEALTH),
+                        "/openapi/v3",
+                        "/version",
+                    ]
+                },
             )
+        if parts[:2] == ["openapi", "v3"]:
+            return self._openapi(request, "/".join(parts[2:]))
         if first not in ("api", "apis"):
             raise no_such_path()
+        review = reviews.find(request.path)
+        if review is not None:
+            return await reviews.answer_review(request, review, request[USER])
         if len(parts) <= (2 if first == "api" else 3):
             return answer_discovery(request, self._api.kinds)
         return await self._resource(request)
+
+    def _openapi(self, request: web.Request, place: str) -> web.Response:
+        found = openapi.document(self._api.kinds, place) if place else openapi.root(self._api.kinds)
+        if found is None:
+            raise no_such_path()
+        return answer(request, found)
 
     async def _resource(self, request: web.Request) -> web.StreamResponse:
         target = parse(self._api.kinds, request.path)

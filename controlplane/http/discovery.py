@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.http.encode import answer, to_json
+from controlplane.http.reviews import REVIEWS
 from controlplane.http.target import no_such_path
 from controlplane.kinds import Kind, Kinds
 from controlplane.meta import Obj
@@ -23,6 +24,7 @@ OF_SUBRESOURCE: dict[str, tuple[str, str, str, list[str]]] = {  # name -> (group
     "scale": ("autoscaling", "v1", "Scale", ["get", "patch", "update"]),
     "binding": ("", "v1", "Binding", ["create"]),
     "eviction": ("policy", "v1", "Eviction", ["create"]),
+    "ephemeralcontainers": ("", "", "", ["get", "patch", "update"]),
 }
 VERSION: Obj = {
     "major": "1",
@@ -40,9 +42,13 @@ VERSION: Obj = {
 def groups(kinds: Kinds) -> dict[str, dict[str, list[Kind]]]:
     """Group -> version -> kinds; the core group, "", is among them."""
     result: dict[str, dict[str, list[Kind]]] = {}
-    for kind in kinds:
+    for kind in (*kinds, *REVIEWS):
         result.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
     return result
+
+
+def _verbs(kind: Kind) -> list[str]:
+    return ["create"] if kind in REVIEWS else VERBS
 
 
 def answer_discovery(request: web.Request, kinds: Kinds) -> web.Response:
@@ -88,7 +94,7 @@ def _resource_list(group: str, version: str, kinds: list[Kind]) -> Obj:
             "singularName": kind.singular,
             "namespaced": kind.namespaced,
             "kind": kind.name,
-            "verbs": VERBS,
+            "verbs": _verbs(kind),
         }
         if kind.short_names:
             resource["shortNames"] = list(kind.short_names)
@@ -125,7 +131,7 @@ def _aggregated(kind: Kind) -> Obj:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.name},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": VERBS,
+        "verbs": _verbs(kind),
         "shortNames": list(kind.short_names),
         "categories": list(kind.categories),
         "subresources": [],
