@@ -38,7 +38,7 @@ def summary(results: Sequence[Result]) -> str:
     """One line: how many hold, fail, do not apply."""
     count = {verdict: sum(result.verdict == verdict for result in results) for verdict in MARKS}
     line = f"{count['holds']} of {len(results) - count['n/a']} claims hold"
-    return line + (f"; not applicable here: {count["n/a"]}" if count["n/a"] else "")
+    return line + (f"; not applicable here: {count['n/a']}" if count["n/a"] else "")
 
 
 def to_json(lab: str, namespace: str, results: Sequence[Result]) -> dict[str, Any]:
