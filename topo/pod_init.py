@@ -250,7 +250,9 @@ def _exec(argv: list[str], env: dict[str, str]) -> NoReturn:
 def _run_standin(container: dict[str, Any], failed: int) -> NoReturn:
     """Call the stand-in's function in this very process, as if its program had been executed."""
     module, _, function = container["standin"].partition(":")
-    run: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    run: Callable[[list[str]], int] = getattr(
+        sys.modules.get(module) or importlib.import_module(module), function
+    )
     os.close(failed)
     os.environ.update(container["env"])
     syscalls.set_process_name(os.path.basename(container["argv"][0]))
@@ -258,8 +260,6 @@ def _run_standin(container: dict[str, Any], failed: int) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     status = 1
     try:
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         status = run(list(container["argv"]))
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else 1

@@ -6,11 +6,12 @@ at once. Sources: unix(7), "SCM_RIGHTS".
 
 import json
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 LIMIT = 1 << 18
-_MAX_DESCRIPTORS = 16
+_RIGHTS_SPACE = socket.CMSG_SPACE(16 * struct.calcsize("i"))  # at most 16 descriptors
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -24,7 +25,8 @@ def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) 
     if len(raw) > LIMIT:
         raise ValueError(f"message of {len(raw)} bytes: at most {LIMIT} fit")
     if descriptors:
-        socket.send_fds(channel, [raw], descriptors)
+        rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+        channel.sendmsg([raw], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     else:
         channel.send(raw)
 
@@ -32,9 +34,15 @@ def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) 
 def receive(channel: socket.socket) -> tuple[Any, list[int]] | None:
     """The next message and its descriptors; None at the other end's end. Blocks unless the socket does not."""
     try:
-        raw, descriptors, _, _ = socket.recv_fds(channel, LIMIT, _MAX_DESCRIPTORS)
+        # Its size first: a buffer for the longest would be mapped and unmapped for each message.
+        size = channel.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)
+        raw, ancillary, _, _ = channel.recvmsg(max(size, 1), _RIGHTS_SPACE)
     except ConnectionResetError:
         return None
     if not raw:
         return None
+    descriptors: list[int] = []
+    for level, kind, rights in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors += struct.unpack(f"{len(rights) // 4}i", rights)
     return json.loads(raw), descriptors
