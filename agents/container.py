@@ -94,6 +94,18 @@ class Container:
         self._in_hook = self._must_restart = False
 
     @property
+    def spec(self) -> Obj:
+        """The Container object."""
+        return self._spec
+
+    @property
+    def target(self) -> Target:
+        """What handlers and remote commands act on in its present run. Raises ProcessLookupError before the first."""
+        if self._target is None:
+            raise ProcessLookupError(3, f"container {self.name} has not been started")
+        return self._target
+
+    @property
     def log(self) -> Path:
         """The log of the present run, or of the last one."""
         return self._run(self.state.restarts).log
@@ -129,6 +141,7 @@ class Container:
         except ContainerStartError as error:
             self._not_started(error)
             return
+        self._pod.event("Normal", "Started", f"Started container {self.name}")
         hook = (self._spec.get("lifecycle") or {}).get("postStart")
         if (
             hook

@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from agents import streaming
 from agents.pod_status import timestamp
 from controlplane import pki
 from controlplane.http import make_app, serve
@@ -91,7 +92,9 @@ def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[s
         return socket.create_server((node, plan.API_PORT), backlog=128)
 
     at_node = cluster.machine(plan.CONTROL_PLANE).namespaces.call(at_the_node, NETWORK)
-    app = make_app(cluster.api, auth=credentials(os.urandom(32).hex()))
+    node_namespaces = cluster.machine(plan.CONTROL_PLANE).namespaces
+    streams = streaming.handlers(cluster.api, cluster.kubelets, node_namespaces)
+    app = make_app(cluster.api, auth=credentials(os.urandom(32).hex()), handlers=streams)
     return app, [unix, on_host, at_node], context
 
 

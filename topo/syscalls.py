@@ -1,6 +1,7 @@
 """The dozen Linux system calls that Python 3.11 has no name for, as functions that raise OSError.
 
-Sources: clone(2), unshare(2), setns(2), mount(2), pivot_root(2), switch_root(8), umount2(2), prctl(2), sethostname(2).
+Sources: clone(2), unshare(2), setns(2), mount(2), pivot_root(2), switch_root(8), umount2(2), prctl(2), sethostname(2),
+inotify(7).
 """
 
 import ctypes
@@ -26,6 +27,11 @@ MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
+
+IN_MODIFY = 0x00000002
+IN_CLOSE_WRITE = 0x00000008
+IN_ATTRIB = 0x00000004
+IN_MOVE_SELF = 0x00000800
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -125,6 +131,16 @@ def clone(flags: int) -> int:
     else:
         ctypes.pythonapi.PyOS_AfterFork_Parent()
     return _check(pid, "clone")
+
+
+def inotify_open() -> int:
+    """A descriptor that becomes readable when a watched file changes; see inotify(7)."""
+    return _check(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
+
+
+def inotify_watch(descriptor: int, path: str, mask: int) -> None:
+    """Watch a file for the events of `mask` (IN_*)."""
+    _check(_libc.inotify_add_watch(descriptor, path.encode(), ctypes.c_uint32(mask)), f"inotify_add_watch {path}")
 
 
 def sethostname(name: str) -> None:

@@ -1,0 +1,148 @@
+"""pods/portforward: connections of the client's machine, continued to a port inside the pod.
+
+    kubectl :8080 ══ one WebSocket or SPDY connection ══ streams ──> socket in the pod's network ──> localhost:80
+
+A connection is two streams of the same `requestID`: `error`, which is opened first and says what went wrong, and
+`data`. The socket is made in the pod's network namespace, so localhost is the pod's own.
+
+Sources: k8s.io/kubelet pkg/cri/streaming/portforward; KEP-4006 "SPDY tunnelled through WebSockets".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from aiohttp import web
+
+from agents.pod_worker import PodWorker
+from agents.streaming import connection, pods
+from agents.streaming.pods import Pods
+from agents.streaming.spdy_session import Pipe, Refused, Session, Stream
+from controlplane.http import Target
+from topo.enter import NETWORK
+
+TUNNEL = "SPDY/3.1+portforward.k8s.io"
+PROTOCOL = "portforward.k8s.io"
+CHUNK = 1 << 15
+CONNECT_WITHIN = 10.0
+LOCALHOST = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+
+
+class PortForwardHandler:
+    """Answers pods/portforward."""
+
+    def __init__(self, pods_: Pods) -> None:
+        self._pods = pods_
+
+    async def __call__(self, request: web.Request, target: Target) -> web.StreamResponse:
+        """Serve until the client is gone. Raises StatusError."""
+        worker = self._pods.worker(target)
+        pods.sandbox(worker)
+        if connection.wants_websocket(request):
+            websocket, _ = await connection.open_websocket(request, (TUNNEL,))
+            await Forwarder(worker).run(connection.WebSocketPipe(websocket))
+            await connection.close_websocket(websocket)
+            return websocket
+        pipe = connection.upgrade_to_spdy(request, (PROTOCOL,))
+        await Forwarder(worker).run(pipe)
+        await pipe.close()
+        return connection.UpgradedResponse()
+
+
+class Forwarder:
+    """The connections of one client into one pod."""
+
+    def __init__(self, worker: PodWorker) -> None:
+        self._worker = worker
+        self._waiting: dict[str, Stream] = {}  # error streams, by requestID, until their data stream comes
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, pipe: Pipe) -> None:
+        """Serve a client until it is gone; its connections end with it."""
+        try:
+            await Session(pipe, self._accept).run()
+        finally:
+            tasks = set(self._tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+    def _accept(self, stream: Stream) -> None:
+        kind, request = stream.headers.get("streamtype"), stream.headers.get("requestid", "")
+        port = stream.headers.get("port", "")
+        if kind == "error":
+            self._waiting[request] = stream
+        elif kind == "data" and request in self._waiting and port.isdecimal() and 0 < int(port[:6]) < 1 << 16:
+            task = asyncio.ensure_future(self._forward(int(port), stream, self._waiting.pop(request)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            raise Refused
+
+    async def _forward(self, port: int, data: Stream, error: Stream) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                reader, writer = await _connect(self._worker, port)
+        except (OSError, TimeoutError) as why:
+            text = f"error forwarding port {port} to pod {self._worker.name}, uid {self._worker.uid}: {why}"
+            with contextlib.suppress(ConnectionError):
+                await error.send(text.encode())
+        else:
+            try:
+                await _copy(data, reader, writer)
+            finally:
+                writer.transport.abort()
+        finally:
+            data.drop()
+            error.drop()
+            for stream in (data, error):
+                await stream.finish()
+
+
+async def _connect(worker: PodWorker, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to a port of the pod's localhost, IPv4 first. Raises OSError."""
+    if worker.sandbox is None or worker.sandbox.closed:
+        raise ProcessLookupError(3, "the pod is not running")
+    namespaces, failures = worker.sandbox.namespaces, []
+    for family, address in LOCALHOST:
+        made = namespaces.call(lambda family=family: socket.socket(family, socket.SOCK_STREAM), NETWORK)  # type: ignore[misc]
+        made.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(made, (address, port))
+            return await asyncio.open_connection(sock=made, limit=CHUNK)
+        except OSError as error:
+            made.close()
+            failures.append(f"dial {address} port {port}: {error.strerror or error}")
+        except BaseException:
+            made.close()
+            raise
+    raise ConnectionError(
+        f"failed to connect to localhost:{port} inside the pod's network: {', '.join(failures)}"
+    )
+
+
+async def _copy(data: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy both ways until the pod has ended its direction, or one of the two is gone."""
+
+    async def inward() -> None:
+        async for chunk in data.chunks():
+            writer.write(chunk)
+            await writer.drain()
+        writer.write_eof()
+
+    async def outward() -> None:
+        while chunk := await reader.read(CHUNK):
+            await data.send(chunk)
+        await data.finish()
+
+    sending, receiving = asyncio.ensure_future(inward()), asyncio.ensure_future(outward())
+    try:
+        await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_EXCEPTION)
+        # both have ended, or one has failed, which ends the connection
+    finally:
+        for task in (sending, receiving):
+            task.cancel()
+        await asyncio.gather(sending, receiving, return_exceptions=True)
