@@ -31,7 +31,7 @@ from controlplane.api import API
 from controlplane.errors import StatusError
 from controlplane.informer import Index, Informer
 from netfns import bridge, ipam
-from netfns.kernel import Kernel
+from netfns.kernel import CommandError, Kernel
 from topo.enter import NETWORK
 from topo.machine import Machine
 from topo.runtime import Runtime
@@ -89,9 +89,21 @@ class Kubelet:
             group.create_task(self._heartbeat())
 
     def resync(self) -> None:
-        """Put back what the node may have lost."""
-        if self._bridge is not None:
-            bridge.apply_bridge(self._kernel, self._bridge)
+        """Put back what the node may have lost: its bridge, and each pod's place on it. Raises CommandError."""
+        if self._bridge is None or self._pool is None:
+            return
+        bridge.apply_bridge(self._kernel, self._bridge)
+        plugged = bridge.observe(self._kernel)
+        for worker in tuple(self.workers.values()):
+            if worker.sandbox is None or worker.sandbox.closed or worker.uid not in self._pool.owners:
+                continue
+            attachment = bridge.Attachment(
+                f"{worker.namespace}/{worker.name}", worker.uid, worker.sandbox.pid, worker.addresses
+            )
+            if attachment.port not in plugged:
+                with contextlib.suppress(CommandError):  # the pair may be gone, or only off the bridge
+                    self._kernel.ip(f"link del {attachment.port}\n")
+                self._plug(attachment, worker.sandbox)
 
     # ---------------------------------------------------------------- the node
 
@@ -155,6 +167,8 @@ class Kubelet:
         while True:
             await asyncio.sleep(RENEW_EVERY)
             self._renew_lease()
+            for worker in tuple(self.workers.values()):
+                worker.refresh_volumes()
 
     def _renew_lease(self) -> None:
         spec = {
@@ -212,16 +226,18 @@ class Kubelet:
         Not in a thread: half a millisecond, less than handing it over would cost.
         """
         assert self._pool is not None
-        assert self._bridge is not None
         self._pool = ipam.allocate(self._pool, uid)
         addresses = self._pool.addresses(uid)
-        attachment = bridge.Attachment(pod, uid, sandbox.pid, addresses)
-        pod_kernel = NodeKernel(pod, sandbox.namespaces)
+        self._plug(bridge.Attachment(pod, uid, sandbox.pid, addresses), sandbox)
+        return addresses
+
+    def _plug(self, attachment: bridge.Attachment, sandbox: PodSandbox) -> None:
+        assert self._bridge is not None
+        pod_kernel = NodeKernel(attachment.pod, sandbox.namespaces)
         try:
             bridge.apply(self._kernel, pod_kernel, bridge.render(self._bridge, attachment))
         finally:
             pod_kernel.close()
-        return addresses
 
     def release(self, uid: str) -> None:
         """Take a pod's addresses back."""

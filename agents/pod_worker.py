@@ -17,6 +17,7 @@ Sources: Kubernetes documentation, "Pod Lifecycle"; the kubelet's SyncPod and it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -105,6 +106,12 @@ class PodWorker:
     def wake(self) -> None:
         """Something has changed: look what is to be done."""
         self._awake.set()
+
+    def refresh_volumes(self) -> None:
+        """Write again what has changed in the ConfigMaps, Secrets and fields that the pod shows as files."""
+        if self._places:
+            with contextlib.suppress(ConfigError, OSError):  # they stay as they are
+                volumes.prepare(self.pod, self.folder / "volumes", self._lookup)
 
     async def run(self) -> None:
         """Live until the pod's object is to go, then end the pod and remove it."""

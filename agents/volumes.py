@@ -1,8 +1,8 @@
 """A pod's volumes: directories on the sandbox's tmpfs, bound into the containers that mount them.
 
     emptyDir                    an empty directory that lives as long as the pod
-    configMap, secret,          files written from objects when the pod starts
-    downwardAPI, projected
+    configMap, secret,          files written from objects when the pod starts, and again when the objects change;
+    downwardAPI, projected      each file appears whole (it is renamed into its place)
     hostPath                    a directory of the lab (never of the host)
     anything else               an empty directory, for a lab has no storage classes; the event says so
 
@@ -19,11 +19,16 @@ from agents.container_env import ConfigError, Lookup, data_of, pod_field
 
 Obj = dict[str, Any]
 Mount = tuple[str, str, bool]
+Files = dict[str, tuple[bytes, int]]  # path in the volume -> content, mode
+FILE_MODE = 0o644
 _FILES = ("configMap", "secret", "downwardAPI", "projected")
 
 
 def prepare(pod: Obj, folder: Path, lookup: Lookup) -> dict[str, Path]:
-    """Make every volume of a pod below `folder`; returns where each is. Raises ConfigError, OSError."""
+    """Make every volume of a pod below `folder`, or bring it up to date; returns where each is.
+
+    Raises ConfigError, OSError.
+    """
     places = {}
     for volume in pod["spec"].get("volumes") or ():
         name = volume["name"]
@@ -80,20 +85,20 @@ def _host_path(source: Obj) -> Path:
     return path
 
 
-def _files(pod: Obj, source: str, spec: Obj, lookup: Lookup) -> dict[str, bytes]:
+def _files(pod: Obj, source: str, spec: Obj, lookup: Lookup) -> Files:
+    mode = spec.get("defaultMode", FILE_MODE)
     if source == "downwardAPI":
-        items = spec.get("items") or ()
+        items = [item for item in spec.get("items") or () if "fieldRef" in item]
         return {
-            item["path"]: pod_field(pod, item["fieldRef"]["fieldPath"]).encode()
+            item["path"]: (pod_field(pod, item["fieldRef"]["fieldPath"]).encode(), item.get("mode", mode))
             for item in items
-            if "fieldRef" in item
         }
     if source == "projected":
-        files: dict[str, bytes] = {}
+        files: Files = {}
         for part in spec.get("sources") or ():
             for kind in ("configMap", "secret", "downwardAPI"):
                 if kind in part:
-                    files |= _files(pod, kind, part[kind], lookup)
+                    files |= _files(pod, kind, {"defaultMode": mode, **part[kind]}, lookup)
         return files
     kind = "ConfigMap" if source == "configMap" else "Secret"
     name = spec.get("name") or spec.get("secretName") or ""
@@ -102,22 +107,32 @@ def _files(pod: Obj, source: str, spec: Obj, lookup: Lookup) -> dict[str, bytes]
         if spec.get("optional"):
             return {}
         raise ConfigError(f'{kind.lower()} "{name}" not found')
-    return _chosen(kind, name, data_of(obj), spec)
+    return _chosen(kind, name, data_of(obj), spec, mode)
 
 
-def _chosen(kind: str, name: str, data: Mapping[str, bytes], spec: Obj) -> dict[str, bytes]:
+def _chosen(kind: str, name: str, data: Mapping[str, bytes], spec: Obj, mode: int) -> Files:
     """All keys under their own names, or the listed ones under the paths given."""
     items = spec.get("items")
     if not items:
-        return dict(data)
+        return {key: (content, mode) for key, content in data.items()}
     missing = [item["key"] for item in items if item["key"] not in data]
     if missing and not spec.get("optional"):
         raise ConfigError(f"references non-existent {kind.lower()} key: {name}.{missing[0]}")
-    return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
+    return {
+        item["path"]: (data[item["key"]], item.get("mode", mode)) for item in items if item["key"] in data
+    }
 
 
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    for path, content in files.items():
-        target = _below(folder, path)
+def _write_files(folder: Path, files: Files) -> None:
+    """Make the folder hold these files and no others; one that is right already is left alone."""
+    targets = {_below(folder, path): file for path, file in files.items()}
+    for old in [path for path in folder.rglob("*") if path.is_file() and path not in targets]:
+        old.unlink()
+    for target, (content, mode) in targets.items():
+        if target.is_file() and target.read_bytes() == content:
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        new = target.with_name(f"..{target.name}")
+        new.write_bytes(content)
+        new.chmod(mode)
+        new.rename(target)

@@ -330,6 +330,19 @@ def test_missing_config_map_is_waited_for(life: Namespace) -> None:
     assert container(pod)["restartCount"] == 0
 
 
+def test_files_of_a_config_map_follow_it(life: Namespace) -> None:
+    life.create("ConfigMap", "configmaps", "page", data={"index.html": "old"})
+    mount: Obj = {"volumeMounts": [{"name": "page", "mountPath": "/page"}]}
+    life.run("reads", shell(FOREVER, **mount), volumes=[{"name": "page", "configMap": {"name": "page"}}])
+    life.ready("reads")
+    assert life.exec("reads", "cat", "/page/index.html") == "old"
+    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/page"
+    life.request("PATCH", path, {"data": {"index.html": "new"}}, content_type=MERGE)
+    wait_until(
+        lambda: life.exec("reads", "cat", "/page/index.html") == "new", SOON, "the new page", every=0.5
+    )
+
+
 def test_new_image_starts_the_container_again(life: Namespace) -> None:
     life.run("image", shell(FOREVER))
     life.ready("image")

@@ -1,0 +1,58 @@
+"""Files that volumes show: written once, brought up to date when their objects change, with their modes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import volumes
+from agents.container_env import ConfigError
+
+Obj = dict[str, Any]
+
+
+def pod(**source: Any) -> Obj:
+    metadata = {"name": "web", "namespace": "default", "labels": {"app": "web"}}
+    return {"metadata": metadata, "spec": {"volumes": [{"name": "v", **source}]}}
+
+
+def prepare(folder: Path, obj: Obj, data: dict[str, str]) -> dict[str, str]:
+    """The files of the volume, after it was made or brought up to date."""
+    volumes.prepare(obj, folder, lambda kind, name: {"kind": kind, "data": data} if data else None)
+    return {
+        str(path.relative_to(folder / "v")): path.read_text()
+        for path in (folder / "v").rglob("*")
+        if path.is_file()
+    }
+
+
+def test_files_follow_their_object(tmp_path: Path) -> None:
+    obj = pod(configMap={"name": "c"})
+    assert prepare(tmp_path, obj, {"a": "1", "b": "2"}) == {"a": "1", "b": "2"}
+    untouched = (tmp_path / "v/a").stat().st_ino
+    assert prepare(tmp_path, obj, {"a": "1", "c": "3"}) == {"a": "1", "c": "3"}
+    assert (tmp_path / "v/a").stat().st_ino == untouched
+    with pytest.raises(ConfigError, match='configmap "c" not found'):
+        prepare(tmp_path, obj, {})
+
+
+def test_modes(tmp_path: Path) -> None:
+    items = [{"key": "run", "path": "bin/run", "mode": 0o755}, {"key": "text", "path": "text"}]
+    prepare(
+        tmp_path, pod(configMap={"name": "c", "defaultMode": 0o400, "items": items}), {"run": "", "text": ""}
+    )
+    modes = {path: (tmp_path / "v" / path).stat().st_mode & 0o777 for path in ("bin/run", "text")}
+    assert modes == {"bin/run": 0o755, "text": 0o400}
+
+
+def test_projected_files_share_a_mode(tmp_path: Path) -> None:
+    label = {"path": "app", "fieldRef": {"fieldPath": "metadata.labels['app']"}}
+    sources = [{"configMap": {"name": "c"}}, {"downwardAPI": {"items": [label]}}]
+    files = prepare(tmp_path, pod(projected={"sources": sources, "defaultMode": 0o600}), {"a": "1"})
+    assert files == {"a": "1", "app": "web"}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "v").iterdir()} == {0o600}
+
+
+def test_item_must_stay_in_its_volume(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must not leave the volume"):
+        prepare(tmp_path, pod(configMap={"name": "c", "items": [{"key": "a", "path": "../out"}]}), {"a": "1"})
