@@ -133,7 +133,8 @@ class Lab:
         if self.info["isolation"] == "user-namespace":
             # An ordinary user is the lab's root already, and a map of one id forbids setgroups: user_namespaces(7).
             kinds += ["--user"] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        return ["nsenter", f"--target={pid}", *kinds, "--", *argv]
+        # nsenter stays outside and waits: when it is killed, the command shall not stay behind in the lab.
+        return ["nsenter", f"--target={pid}", *kinds, "--", "setpriv", "--pdeathsig", "HUP", "--", *argv]
 
 
 def _pid_of(pidfd: int) -> int:

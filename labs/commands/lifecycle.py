@@ -50,7 +50,7 @@ def down(args: argparse.Namespace) -> int:
         except LabError as error:
             errors.append(str(error))
     for message in errors:
-        print(message, file=sys.stderr)
+        print(f"minipod: {message}", file=sys.stderr)
     return 2 if errors else 0
 
 

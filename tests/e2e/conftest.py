@@ -51,11 +51,11 @@ def ordinary_user(scratch: Path, me: User) -> User:
     if me.uid != 0:
         return me
     readable = all(folder.stat().st_mode & 0o005 == 0o005 for folder in (CHECKOUT, *CHECKOUT.parents))
-    return _user(scratch, NOBODY, NOBODY, CHECKOUT if readable else _readable_copy(scratch))
+    return _user(scratch, NOBODY, NOBODY, CHECKOUT if readable else readable_copy(scratch / "checkout"))
 
 
-def _readable_copy(scratch: Path) -> Path:
-    copy = scratch / "checkout"
+def readable_copy(copy: Path) -> Path:
+    """Minipod's own packages at `copy`, readable to everybody."""
     for package in PACKAGES:
         shutil.copytree(CHECKOUT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (copy, *copy.rglob("*")):

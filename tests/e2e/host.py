@@ -25,7 +25,7 @@ _RESTLESS = re.compile(
     r"|net/netfilter/nf_conntrack_count|net/ipv4/tcp_fastopen_key|debug/"
 )
 # Where a program that is not careful leaves files.
-_LISTED = ("/etc", "/run", "/opt", "/srv", "/usr/local", "/var/lib", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")
+_LISTED = ("/etc", "/run", "/srv", "/usr/local", "/var/lib", "/dev/shm", "/dev/mqueue", "/sys/fs/cgroup")
 _OTHERS_WRITE = re.compile(r"/(apt|dpkg|systemd|journal|log|user/\d+|netns)(/|$)")
 _DEPTH = 3
 
@@ -153,12 +153,13 @@ def processes() -> dict[int, Process]:
     """Every process of the host."""
     found = {}
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and (process := _process(int(entry))):
+        if entry.isdigit() and (process := process_of(int(entry))):
             found[process.pid] = process
     return found
 
 
-def _process(pid: int) -> Process | None:
+def process_of(pid: int) -> Process | None:
+    """One process; None when there is none with this number."""
     try:
         state, parent, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")

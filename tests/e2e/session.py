@@ -137,7 +137,8 @@ class RunningLab:
 
     def down(self) -> None:
         """End the lab."""
-        assert self.minipod("down").returncode == 0
+        done = self.minipod("down")
+        assert done.returncode == 0, done.stderr
 
 
 def is_ready(obj: dict[str, Any]) -> bool:
