@@ -29,6 +29,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from agents import grpc_health
+from agents.descriptors import ended
 from topo.enter import NETWORK, Namespaces
 
 Obj = dict[str, Any]
@@ -129,23 +130,9 @@ async def _run_process(target: Target, argv: Sequence[str], output: int) -> int:
         starting.add_done_callback(_kill_started)
         raise
     try:
-        return await _ended(process)
+        return await ended(process)
     finally:
         _kill(process)
-
-
-async def _ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process without holding a thread: its pidfd becomes readable."""
-    loop = asyncio.get_running_loop()
-    pidfd = os.pidfd_open(process.pid)
-    ended = asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
-    return process.wait()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -163,10 +150,10 @@ def _kill_started(starting: asyncio.Future[subprocess.Popen[bytes]]) -> None:
 # -------------------------------------------------------------------- from the node over the network
 
 
-async def _connect(node: Namespaces, host: str, port: int) -> socket.socket:
-    """A connected socket of the node. Raises OSError, whose strerror tells what a Go program would say."""
+async def connect(namespaces: Namespaces, host: str, port: int) -> socket.socket:
+    """A connected socket of a network. Raises OSError, whose strerror tells what a Go program would say."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    connection = node.call(lambda: socket.socket(family, socket.SOCK_STREAM), NETWORK)
+    connection = namespaces.call(lambda: socket.socket(family, socket.SOCK_STREAM), NETWORK)
     connection.setblocking(False)
     try:
         await asyncio.get_running_loop().sock_connect(connection, (host, port))
@@ -186,7 +173,7 @@ def _authority(host: str, port: int) -> str:
 
 async def _tcp_socket(target: Target, host: str, port: int) -> Outcome:
     try:
-        (await _connect(target.node, host, port)).close()
+        (await connect(target.node, host, port)).close()
     except OSError as error:
         return Outcome(False, str(error.strerror))
     return Outcome(True)
@@ -195,7 +182,7 @@ async def _tcp_socket(target: Target, host: str, port: int) -> Outcome:
 async def _grpc(target: Target, spec: Obj) -> Outcome:
     host, port = target.address, target.port(spec["port"])
     try:
-        connection = await _connect(target.node, host, port)
+        connection = await connect(target.node, host, port)
     except OSError as error:
         return Outcome(False, f'failed to connect service "{_authority(host, port)}": {error.strerror}')
     try:
@@ -238,7 +225,7 @@ async def _get(node: Namespaces, url: str, headers: Mapping[str, str]) -> tuple[
     """One request: the answer's status and its Location. Raises OSError, EOFError, ValueError, LimitOverrunError."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    connection = await _connect(node, host, parts.port or (443 if parts.scheme == "https" else 80))
+    connection = await connect(node, host, parts.port or (443 if parts.scheme == "https" else 80))
     options: Obj = {}
     if parts.scheme == "https":
         options = {"ssl": _unverified(), "server_hostname": "" if _is_address(host) else host}

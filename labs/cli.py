@@ -31,12 +31,16 @@ def argument(*words: str, **options: Any) -> Argument:
 
 @dataclass(frozen=True)
 class Command:
-    """One word of `minipod`: the function that does it ("module:function"), a help line, an example, arguments."""
+    """One word of `minipod`: the function that does it ("module:function"), a help line, an example, arguments.
+
+    passes: every word that follows is another program's, whatever it looks like.
+    """
 
     function: str
     help: str
     example: str
     arguments: tuple[Argument, ...] = ()
+    passes: bool = False
 
 
 OUTPUT = argument(
@@ -84,6 +88,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "shell": Command(
         "access:shell", "an interactive shell there", "minipod shell pod/web-1", (MACHINE, CONTAINER)
+    ),
+    "kubectl": Command(
+        "kubectl:kubectl",
+        "real kubectl on the lab; minipod's own --name stands before kubectl's words",
+        "minipod kubectl --name demo get pods -o wide",
+        (argument("command", nargs=argparse.REMAINDER, metavar="WORD…"),),
+        passes=True,
     ),
     "kubeconfig": Command(
         "access:kubeconfig", "print the path of the lab's kubeconfig", "KUBECONFIG=$(minipod kubeconfig) k9s"
@@ -161,11 +172,23 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _parse(words: list[str]) -> argparse.Namespace:
     """The arguments; what follows a `--` belongs to the command that is to be run, untouched."""
+    if words and words[0] in COMMANDS and COMMANDS[words[0]].passes:
+        return _pass(*words)
     at = words.index("--") if "--" in words else len(words)
     args = make_parser().parse_args(words[:at])
     if words[at + 1 :]:
         args.command = [*getattr(args, "command", ()), *words[at + 1 :]]
     return args
+
+
+def _pass(word: str, *words: str) -> argparse.Namespace:
+    """The arguments of a command whose words are another program's; a leading --name is still minipod's."""
+    name = None
+    if words and words[0] == "--name" and len(words) > 1:
+        name, words = words[1], words[2:]
+    elif words and words[0].startswith("--name="):
+        name, words = words[0].removeprefix("--name="), words[1:]
+    return argparse.Namespace(word=word, name=name, command=list(words), verbose=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -132,8 +132,10 @@ class UpgradedPipe:
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._writer.wait_closed()
-        except (OSError, TimeoutError):
+        except TimeoutError:
             self._writer.transport.abort()
+        except OSError:
+            return  # the client ended it first
 
 
 def upgrade_to_spdy(request: web.Request, known: Sequence[str]) -> UpgradedPipe:

@@ -12,22 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
+import errno
 
 from aiohttp import web
 
+from agents.handlers import connect
 from agents.pod_worker import PodWorker
 from agents.streaming import connection, pods
 from agents.streaming.pods import Pods
 from agents.streaming.spdy_session import Pipe, Refused, Session, Stream
 from controlplane.http import Target
-from topo.enter import NETWORK
 
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
 PROTOCOL = "portforward.k8s.io"
 CHUNK = 1 << 15
 CONNECT_WITHIN = 10.0
-LOCALHOST = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+LOCALHOST = ("127.0.0.1", "::1")
 
 
 class PortForwardHandler:
@@ -105,20 +105,14 @@ class Forwarder:
 async def _connect(worker: PodWorker, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to a port of the pod's localhost, IPv4 first. Raises OSError."""
     if worker.sandbox is None or worker.sandbox.closed:
-        raise ProcessLookupError(3, "the pod is not running")
-    namespaces, failures = worker.sandbox.namespaces, []
-    for family, address in LOCALHOST:
-        made = namespaces.call(lambda family=family: socket.socket(family, socket.SOCK_STREAM), NETWORK)  # type: ignore[misc]
-        made.setblocking(False)
+        raise ProcessLookupError(errno.ESRCH, "the pod is not running")
+    failures = []
+    for address in LOCALHOST:
         try:
-            await asyncio.get_running_loop().sock_connect(made, (address, port))
+            made = await connect(worker.sandbox.namespaces, address, port)
             return await asyncio.open_connection(sock=made, limit=CHUNK)
         except OSError as error:
-            made.close()
-            failures.append(f"dial {address} port {port}: {error.strerror or error}")
-        except BaseException:
-            made.close()
-            raise
+            failures.append(str(error.strerror))
     raise ConnectionError(
         f"failed to connect to localhost:{port} inside the pod's network: {', '.join(failures)}"
     )

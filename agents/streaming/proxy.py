@@ -10,6 +10,8 @@ k8s.io/apimachinery pkg/util/proxy for messages; RFC 9110 section 7.6.1 (hop-by-
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import socket
 import ssl
@@ -18,7 +20,6 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
 from yarl import URL
 
 from controlplane.api import API
@@ -27,6 +28,7 @@ from controlplane.http import Target
 from topo.enter import NETWORK, Namespaces
 
 Obj = dict[str, Any]
+Headers = list[tuple[str, str]]
 CONNECT_WITHIN, CHUNK = 10.0, 1 << 15
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"}
 HOP_BY_HOP |= {"te", "trailer", "transfer-encoding", "upgrade"}
@@ -130,7 +132,16 @@ class ProxyHandler:
                     allow_redirects=False,
                 ) as answer:
                     return await _pass_back(request, answer, f"{before}/proxy", url)
-            except (aiohttp.ClientError, TimeoutError) as error:
+            except aiohttp.ClientConnectorError as error:
+                why = os.strerror(error.os_error.errno or errno.EIO).lower()
+                raise unavailable(
+                    f"error trying to reach service: dial tcp {url.raw_authority}: connect: {why}"
+                ) from None
+            except TimeoutError:
+                raise unavailable(
+                    f"error trying to reach service: dial tcp {url.raw_authority}: i/o timeout"
+                ) from None
+            except aiohttp.ClientError as error:
                 raise unavailable(f"error trying to reach service: {error}") from None
 
     def _client(self) -> aiohttp.ClientSession:
@@ -155,12 +166,11 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-def _forwarded(request: web.Request) -> CIMultiDict[str]:
-    headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in DROPPED)
-    headers.add("X-Forwarded-For", request.remote or "127.0.0.1")
-    headers["X-Forwarded-Uri"] = request.raw_path
+def _forwarded(request: web.Request) -> Headers:
+    headers = [(name, value) for name, value in request.headers.items() if name.lower() not in DROPPED]
+    headers += [("X-Forwarded-For", request.remote or "127.0.0.1"), ("X-Forwarded-Uri", request.raw_path)]
     if request.content_length is not None and request.body_exists:
-        headers["Content-Length"] = str(request.content_length)
+        headers.append(("Content-Length", str(request.content_length)))
     return headers
 
 
@@ -171,9 +181,11 @@ def _body(request: web.Request) -> Any:
 async def _pass_back(
     request: web.Request, answer: aiohttp.ClientResponse, prefix: str, url: URL
 ) -> web.StreamResponse:
-    headers = CIMultiDict((k, v) for k, v in answer.headers.items() if k.lower() not in HOP_BY_HOP)
-    if "Location" in headers:
-        headers["Location"] = located(headers["Location"], prefix, url)
+    headers = [
+        (name, located(value, prefix, url) if name.lower() == "location" else value)
+        for name, value in answer.headers.items()
+        if name.lower() not in HOP_BY_HOP
+    ]
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     await response.prepare(request)
     try:
