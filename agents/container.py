@@ -288,6 +288,16 @@ class Container:
         self._schedule(code)
         self._pod.wake()
 
+    def resume(self, status: Obj) -> None:
+        """Go on from what the API says of runs that ended with the lab they were in."""
+        state = self.state
+        state.restarts, state.container_id = status["restartCount"], status.get("containerID", "")
+        state.state, state.last_state, state.due = status["state"], status.get("lastState") or {}, None
+        if state.running:
+            started = state.state["running"]["startedAt"]
+            state.state = terminated(128 + signal.SIGKILL, signal.SIGKILL, started, state.container_id)
+        self.renew()
+
     def renew(self) -> None:
         """There will be a new sandbox: what has not ended for good starts from the beginning."""
         self.exited(128 + signal.SIGKILL, signal.SIGKILL)

@@ -76,11 +76,14 @@ class PodWorker:
         self._places: dict[str, Path] = {}
         self._initialized = self._finished = False
         self._reason = ""
-        self._started_at, self._born = timestamp(), time.monotonic()
+        status = pod.get("status") or {}
+        self._started_at, self._born = status.get("startTime") or timestamp(), time.monotonic()
         self._awake, self._deleted = asyncio.Event(), asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
         self._deadline_seconds: int | None = None
         self._time_active_deadline()
+        for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+            self._by_name[one["name"]].resume(one)
 
     # ---------------------------------------------------------------- from the kubelet
 

@@ -215,3 +215,27 @@ def test_pod_that_cannot_be_made_can_be_deleted(live: Live) -> None:
 
     kubelet = live(pod(), story, *(OSError(28, "full") for _ in range(100)))
     assert all(event.startswith("FailedCreatePodSandBox") for event in kubelet.events)
+
+
+@pytest.mark.parametrize(("policy", "phase", "restarts"), [("Always", "Running", 3), ("Never", "Failed", 2)])
+def test_pod_of_a_lab_that_goes_on(live: Live, policy: str, phase: str, restarts: int) -> None:
+    """What ran when the lab ended counts as killed."""
+    before = {
+        "name": "main",
+        "restartCount": 2,
+        "containerID": "minipod://1/main/2",
+        "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}},
+    }
+    obj = {
+        **pod(restartPolicy=policy),
+        "status": {"startTime": "2026-01-02T03:04:04Z", "containerStatuses": [before]},
+    }
+
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await kubelet.until(lambda: kubelet.status.get("phase") == phase)
+
+    status = live(obj, story).status
+    main = status["containerStatuses"][0]
+    assert (main["restartCount"], status["startTime"]) == (restarts, "2026-01-02T03:04:04Z")
+    ended = (main["lastState"] if phase == "Running" else main["state"])["terminated"]
+    assert (ended["exitCode"], ended["startedAt"]) == (137, "2026-01-02T03:04:05Z")
