@@ -37,7 +37,7 @@ class Namespace:
         self._client = client
         self._pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
 
-    def request(self, method: str, path: str, body: Obj | None = None, **options: Any) -> Any:
+    def request(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         return self._client.request(method, path, body, **options)
 
     def create(self, kind: str, plural: str, name: str, **fields: Any) -> None:
@@ -178,7 +178,7 @@ def test_readiness_decides_about_traffic(life: Namespace) -> None:
 def test_http_probes_come_from_the_node(life: Namespace) -> None:
     """By named port, with a path; the server sees its node's address and the kubelet's name."""
     get = {"httpGet": {"path": "/clientip", "port": "web"}, "periodSeconds": 1}
-    main = {"name": "main", "image": "registry.k8s.io/e2e-test-images/agnhost:2.53", "args": ["netexec"]}
+    main: Obj = {"name": "main", "image": "registry.k8s.io/e2e-test-images/agnhost:2.53", "args": ["netexec"]}
     life.run("http", {**main, "ports": [{"name": "web", "containerPort": 8080}], "readinessProbe": get})
     life.ready("http")
     nginx = {"name": "main", "image": "nginx"}
@@ -283,7 +283,7 @@ def test_crash_loop_backs_off(life: Namespace) -> None:
 
 def test_restart_policies(life: Namespace) -> None:
     once = "test -e /keep/failed && exit 0; touch /keep/failed; exit 1"
-    keep = {"volumes": [{"name": "keep", "emptyDir": {}}]}
+    keep: Obj = {"volumes": [{"name": "keep", "emptyDir": {}}]}
     life.run(
         "twice",
         shell(once, volumeMounts=[{"name": "keep", "mountPath": "/keep"}]),
@@ -330,6 +330,19 @@ def test_missing_config_map_is_waited_for(life: Namespace) -> None:
     assert container(pod)["restartCount"] == 0
 
 
+def test_files_of_a_config_map_follow_it(life: Namespace) -> None:
+    life.create("ConfigMap", "configmaps", "page", data={"index.html": "old"})
+    mount: Obj = {"volumeMounts": [{"name": "page", "mountPath": "/page"}]}
+    life.run("reads", shell(FOREVER, **mount), volumes=[{"name": "page", "configMap": {"name": "page"}}])
+    life.ready("reads")
+    assert life.exec("reads", "cat", "/page/index.html") == "old"
+    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/page"
+    life.request("PATCH", path, {"data": {"index.html": "new"}}, content_type=MERGE)
+    wait_until(
+        lambda: life.exec("reads", "cat", "/page/index.html") == "new", SOON, "the new page", every=0.5
+    )
+
+
 def test_new_image_starts_the_container_again(life: Namespace) -> None:
     life.run("image", shell(FOREVER))
     life.ready("image")
@@ -348,7 +361,7 @@ def test_new_image_starts_the_container_again(life: Namespace) -> None:
 
 
 def test_init_containers_run_in_order(life: Namespace) -> None:
-    mount = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
+    mount: Obj = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
     init = [
         shell("sleep 0.3; echo one >> /notes/order", "one", **mount),
         shell("echo side >> /notes/order; " + FOREVER, "side", restartPolicy="Always",
@@ -413,10 +426,10 @@ def test_post_start(life: Namespace) -> None:
 
 def test_pre_stop_comes_before_term(life: Namespace) -> None:
     notes = {"name": "notes", "hostPath": {"path": "/run/pod-life-notes", "type": "DirectoryOrCreate"}}
-    mount = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
+    mount: Obj = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
     ends = "trap 'echo term >> /notes/end; exit 0' TERM; while :; do sleep 0.05; done"
     hook = {"preStop": {"exec": {"command": ["sh", "-c", "sleep 0.3; echo prestop >> /notes/end"]}}}
-    where = {"nodeName": "worker1", "volumes": [notes]}
+    where: Obj = {"nodeName": "worker1", "volumes": [notes]}
     life.run("reader", shell(FOREVER, **mount), **where)
     life.run("pre", shell(ends, lifecycle=hook, **mount), **where, terminationGracePeriodSeconds=30)
     life.ready("pre")
@@ -478,7 +491,7 @@ def test_delete_while_it_is_being_made(life: Namespace, stage: str) -> None:
 
 
 def test_host_network(life: Namespace) -> None:
-    main = {
+    main: Obj = {
         "name": "main",
         "image": "registry.k8s.io/e2e-test-images/agnhost:2.53",
         "args": ["netexec", "--http-port=8099"],
