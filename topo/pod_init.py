@@ -17,6 +17,7 @@ Messages out:  {"event": "started", "name": N} with a pidfd, and for a container
 Source: "pause" of Kubernetes (build/pause), the OCI runtime specification, "Lifecycle".
 """
 
+import _signal  # type: ignore[import-not-found] # CPython's own; typeshed leaves it out
 import contextlib
 import importlib
 import os
@@ -198,15 +199,7 @@ def run_container(container: dict[str, Any], stdio: Stdio, failed: int) -> NoRet
         stdio.take()
         os.closerange(3, failed)  # nothing of its pod's first process or of other containers stays open in it
         os.closerange(failed + 1, _MOST_DESCRIPTORS)
-        root = container["root"]
-        rootfs.enter_container_root(
-            rootfs.ContainerRoot(
-                upper=root["upper"],
-                image=root["image"],
-                files={path: (text, mode) for path, text, mode in root["files"]},
-                mounts=tuple((source, path, read_only) for source, path, read_only in root["mounts"]),
-            )
-        )
+        rootfs.enter_container_root(rootfs.ContainerRoot(**container["root"]))
         _reset_signals()
         os.makedirs(container["working_dir"], exist_ok=True)
         os.chdir(container["working_dir"])
@@ -223,7 +216,9 @@ def run_container(container: dict[str, Any], stdio: Stdio, failed: int) -> NoRet
 def _reset_signals() -> None:
     """Python ignores SIGPIPE and blocks nothing by default; a program expects the defaults of a fresh start."""
     for number in (signal.SIGPIPE, signal.SIGCHLD, signal.SIGINT, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+        _signal.signal(
+            number, _signal.SIG_DFL
+        )  # without the enumerations of `signal`, whose pages it would copy
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 

@@ -19,8 +19,8 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from topo import syscalls
@@ -37,8 +37,27 @@ _MERGED_USR = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What programs look up in /etc and nothing secret: names, numbers, link targets, terminal and loader settings.
 _ETC_COPIED = (
     *("passwd", "group", "protocols", "services", "ethertypes", "gai.conf", "alternatives", "localtime"),
-    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "terminfo", "bash.bashrc", "profile", "inputrc", "mime.types"),
-    *("iproute2", "os-release", "debian_version", "shells", "magic", "python3", "python3.11", "python3.12", "python3.13"),
+    *(
+        "ld.so.cache",
+        "ld.so.conf",
+        "ld.so.conf.d",
+        "terminfo",
+        "bash.bashrc",
+        "profile",
+        "inputrc",
+        "mime.types",
+    ),
+    *(
+        "iproute2",
+        "os-release",
+        "debian_version",
+        "shells",
+        "magic",
+        "python3",
+        "python3.11",
+        "python3.12",
+        "python3.13",
+    ),
 )
 _ETC_WRITTEN = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
@@ -50,20 +69,20 @@ _NO_PROGRAMS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 
 
-@dataclass(frozen=True)
+@dataclass
 class ContainerRoot:
     """What a container's file tree is made of.
 
     upper: a directory for the container's changes and its mount point (on the sandbox's tmpfs).
     image: the directory with the files that its image adds to the skeleton; "" for none.
-    files: path in the container -> (text, mode); no part of the path may be a link of the skeleton or the image.
+    files: (path in the container, text, mode); no part of the path may be a link of the skeleton or the image.
     mounts: (source, path in the container, read only); the path is created, as a file when the source is one.
     """
 
     upper: str
     image: str = ""
-    files: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    mounts: tuple[tuple[str, str, bool], ...] = ()
+    files: Sequence[tuple[str, str, int]] = ()
+    mounts: Sequence[tuple[str, str, bool]] = ()
 
 
 def populate(root: str) -> None:
@@ -121,7 +140,9 @@ class SandboxRoot:
         return cls(
             code=os.open(code, os.O_PATH | os.O_DIRECTORY),
             state=os.open(state, os.O_PATH | os.O_DIRECTORY),
-            python=tuple((prefix, os.open(prefix, os.O_PATH | os.O_DIRECTORY)) for prefix in python_prefixes()),
+            python=tuple(
+                (prefix, os.open(prefix, os.O_PATH | os.O_DIRECTORY)) for prefix in python_prefixes()
+            ),
         )
 
 
@@ -215,9 +236,9 @@ def enter_container_root(container: ContainerRoot) -> None:
     Raises OSError naming the mount that failed, ValueError for a mount path that leaves the root.
     """
     upper, root = container.upper, f"{container.upper}/root"
-    _make_folder(root)
-    _write_files(f"{upper}/root-changes", container.files)
-    _overlay(f"{container.image}:{IMAGE}" if container.image else IMAGE, upper, "root", root)
+    for folder in (upper, root):
+        _make_folder(folder)
+    _overlay(f"{container.image}:{IMAGE}" if container.image else IMAGE, upper, "root", root, container.files)
     _mount_usr(container, root)
     for path in _SHOWN:
         syscalls.bind(path, f"{root}{path}")
@@ -228,15 +249,22 @@ def enter_container_root(container: ContainerRoot) -> None:
 
 
 def _make_folder(path: str) -> None:
-    if not os.path.isdir(path):
-        os.makedirs(path)
+    """Make a folder whose parent is there, unless it is there itself."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        pass
 
 
-def _write_files(layer: str, files: Mapping[str, tuple[str, int]]) -> None:
+def _write_files(layer: str, files: Sequence[tuple[str, str, int]]) -> None:
     """Write files into the layer of a container's changes before it is mounted: nothing is copied up for them."""
-    for path, (text, mode) in files.items():
+    made = ""
+    for path, text, mode in files:
         target = f"{layer}{path}"
-        _make_folder(os.path.dirname(target))
+        folder = os.path.dirname(target)
+        if folder != made:
+            os.makedirs(folder, exist_ok=True)
+            made = folder
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         os.write(descriptor, text.encode())
         os.fchmod(descriptor, mode)
@@ -247,26 +275,30 @@ def _mount_usr(container: ContainerRoot, root: str) -> None:
     """Show /usr: as it is, or below an overlay when the image, a file or a volume of the container goes there."""
     image_usr = f"{container.image}/usr"
     adds = container.image != "" and os.path.isdir(image_usr)
-    paths: Iterable[str] = (*container.files, *(path for _, path, _ in container.mounts))
+    paths = (*(path for path, _, _ in container.files), *(path for _, path, _ in container.mounts))
     if adds or any(os.path.normpath(path).startswith("/usr/") for path in paths):
         _overlay(f"{image_usr}:/usr" if adds else "/usr", container.upper, "usr", f"{root}/usr")
     else:
         syscalls.bind("/usr", f"{root}/usr")
 
 
-def _overlay(lower: str, upper: str, name: str, target: str) -> None:
+def _overlay(
+    lower: str, upper: str, name: str, target: str, files: Sequence[tuple[str, str, int]] = ()
+) -> None:
     changes, work = f"{upper}/{name}-changes", f"{upper}/{name}-work"
     for path in (changes, work):
         _make_folder(path)
+    _write_files(changes, files)
     syscalls.mount("overlay", target, "overlay", data=f"lowerdir={lower},upperdir={changes},workdir={work}")
 
 
 def _bind_volume(root: str, source: str, path: str, read_only: bool) -> None:
     target = inside(root, path)
-    if os.path.isdir(source):
-        _make_folder(target)
-    else:
-        _make_folder(os.path.dirname(target))
+    is_folder = os.path.isdir(source)
+    folder = target if is_folder else os.path.dirname(target)
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+    if not is_folder:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     syscalls.bind(source, target, read_only=read_only)
 
