@@ -70,8 +70,10 @@ class API:
         self._recorder = EventRecorder(self.store)
 
     def admit_with(self, kind: str, admitter: Admitter) -> None:
-        """`admitter` takes part in every write of `kind` from now on."""
+        """`admitter` takes part in every write of `kind` from now on; of what is there already it is told."""
         self._admitters[kind] = admitter
+        for obj in tuple(self.store.objects(kind)):
+            admitter.observe(None, obj)
 
     # reading
 

@@ -9,15 +9,20 @@ Source: Kubernetes API reference, Event v1 core; client-go tools/record (correla
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from controlplane.meta import Key, Obj, new_uid, now, reference_to
+from controlplane.errors import StatusError
+from controlplane.meta import Key, Obj, key_of, new_uid, now, reference_to
 from controlplane.store import Store
 
 LIMIT = 4096
 LIFETIME = 3600.0  # seconds
+
+log = logging.getLogger(__name__)
 
 
 class _Same(NamedTuple):
@@ -38,6 +43,8 @@ class EventRecorder:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: OrderedDict[_Same, tuple[Key, float]] = OrderedDict()  # oldest first
+        for event in sorted(store.objects("Event"), key=lambda event: str(event.get("lastTimestamp"))):
+            self._known[_same_of(event)] = key_of(event), time.monotonic()
 
     def record(
         self, involved: Obj, reason: str, message: str, *, kind: str, component: str, host: str
@@ -58,7 +65,11 @@ class EventRecorder:
             }
         else:
             event = _new_event(involved, same)
-        self._store.put("Event", event)
+        try:
+            self._store.put("Event", event)
+        except StatusError as error:
+            log.warning("no room for an event: %s: %s", reason, error)
+            return
         key = event["metadata"]["namespace"], event["metadata"]["name"]
         self._known[same] = key, time.monotonic()
         self._known.move_to_end(same)
@@ -72,7 +83,16 @@ class EventRecorder:
                 return
             del self._known[same]
             if self._store.get("Event", *key) is not None:
-                self._store.remove("Event", *key)
+                with contextlib.suppress(StatusError):  # the journal is full: it stays a while longer
+                    self._store.remove("Event", *key)
+
+
+def _same_of(event: Obj) -> _Same:
+    """What a stored event is the same as."""
+    involved, source = event.get("involvedObject") or {}, event.get("source") or {}
+    about = involved.get("uid", ""), involved.get("name", "")
+    said = event.get("reason", ""), event.get("message", ""), event.get("type", "")
+    return _Same(*about, *said, source.get("component", ""), source.get("host", ""))
 
 
 def _new_event(involved: Obj, same: _Same) -> Obj:

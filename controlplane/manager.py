@@ -8,7 +8,7 @@ Nothing here touches the kernel: agents and the HTTP server get `api`, and that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from controlplane.api import API
@@ -23,7 +23,7 @@ from controlplane.controllers.replicaset import ReplicaSetController
 from controlplane.informers import Informers
 from controlplane.scheduler import Scheduler
 from controlplane.service_allocation import SERVICE_RANGE, ServiceAllocation
-from controlplane.store import Change, Store
+from controlplane.store import Store
 
 
 class Controller(Protocol):
@@ -34,8 +34,8 @@ class Controller(Protocol):
 
 
 class ControlPlane:
-    """A cluster's deciders. `node_grace` (seconds) is how long a node may be silent; `journal` is told of
-    every write.
+    """A cluster's deciders. `node_grace` (seconds) is how long a node may be silent; `store` is a new one, or
+    one that was restored from a journal.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class ControlPlane:
         service_ranges: Sequence[str] = (SERVICE_RANGE,),
         pod_ranges: Sequence[str] = (POD_RANGE,),
         node_grace: float = GRACE,
-        journal: Callable[[Change], None] | None = None,
+        store: Store | None = None,
     ) -> None:
-        self.api = API(Store(journal))
+        self.api = API(store)
         self.api.admit_with("Service", ServiceAllocation(service_ranges))
         self.api.admit_with("Node", TaintNewNodes())
         self.informers = Informers(self.api)
@@ -62,7 +62,7 @@ class ControlPlane:
         )
 
     def start(self) -> None:
-        """Makes the objects of a new cluster; afterwards the API may be used."""
+        """Makes the objects that every cluster has, as far as they are missing; afterwards the API may be used."""
         bootstrap(self.api)
         self.informers.start()
 

@@ -1,7 +1,7 @@
 """Where objects live: tables of immutable objects, one counter of revisions, and a history that watches read.
 
-    write -> table
-          -> journal (one function, given by whoever wants durability)
+    write -> journal (when there is one: what it cannot record does not happen)
+          -> table
           -> history of the kind (the last HISTORY changes; older ones are compacted away)
           -> every watch on the kind, synchronously
 
@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from controlplane.errors import StatusError, expired
-from controlplane.meta import Obj
+from controlplane.meta import Obj, key_of
 from controlplane.selectors import Predicate
 
 HISTORY = 8192  # changes of one kind that a late watch can still ask for
@@ -48,6 +49,24 @@ class Event:
 
     type: str
     object: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All objects at one revision, as (kind, object)."""
+
+    revision: int
+    objects: tuple[tuple[str, Obj], ...]
+
+
+class Recorder(Protocol):
+    """What keeps a store's writes: journal.py."""
+
+    def write(self, change: Change) -> None:
+        """Record a change that is about to happen. Raises StatusError: then it does not."""
+
+    async def synced(self) -> None:
+        """Return when all that has been recorded is safe. Raises StatusError."""
 
 
 class Watch:
@@ -141,13 +160,27 @@ class Store:
     it.
     """
 
-    def __init__(self, journal: Callable[[Change], None] | None = None) -> None:
-        self.revision = 1
+    def __init__(self, journal: Recorder | None = None, snapshot: Snapshot | None = None) -> None:
+        """Empty, or as it was at `snapshot`; history begins there."""
+        self.revision = self._beginning = snapshot.revision if snapshot is not None else 1
         self._journal = journal
         self._tables: dict[str, Table] = {}
         self._history: dict[str, deque[Change]] = {}
         self._compacted: dict[str, int] = {}
         self._watches: dict[str, list[Watch]] = {}
+        for kind, obj in snapshot.objects if snapshot is not None else ():
+            namespace, name = key_of(obj)
+            self._tables.setdefault(kind, {}).setdefault(namespace, {})[name] = obj
+
+    def snapshot(self) -> Snapshot:
+        """All objects as they are now."""
+        objects = tuple((kind, obj) for kind in self._tables for obj in self.objects(kind))
+        return Snapshot(self.revision, objects)
+
+    async def synced(self) -> None:
+        """Return when every write up to now is safe. Raises StatusError 500."""
+        if self._journal is not None:
+            await self._journal.synced()
 
     def get(self, kind: str, namespace: str, name: str) -> Obj | None:
         """The object, or None."""
@@ -172,31 +205,35 @@ class Store:
 
     def put(self, kind: str, obj: Obj) -> Obj:
         """Stores a new state. `obj` and its metadata must be fresh dicts: the resourceVersion is written into
-        them.
+        them. Raises StatusError 500 when the journal cannot take it.
         """
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
-        self.revision += 1
-        metadata["resourceVersion"] = str(self.revision)
-        names = self._tables.setdefault(kind, {}).setdefault(namespace, {})
-        old = names.get(name)
-        names[name] = obj
-        self._publish(Change(self.revision, kind, namespace, old, obj))
+        metadata["resourceVersion"] = str(self.revision + 1)
+        change = Change(self.revision + 1, kind, namespace, self.get(kind, namespace, name), obj)
+        self._record(change)
+        self._tables.setdefault(kind, {}).setdefault(namespace, {})[name] = obj
+        self._publish(change)
         return obj
 
     def remove(self, kind: str, namespace: str, name: str) -> Obj:
         """Removes an object; returns its last state, with the revision of its removal. Raises KeyError."""
         names = self._tables[kind][namespace]
+        change = Change(self.revision + 1, kind, namespace, names[name], None)
+        self._record(change)
         old = names.pop(name)
         if not names:
             del self._tables[kind][namespace]
-        self.revision += 1
-        self._publish(Change(self.revision, kind, namespace, old, None))
+        self._publish(change)
         return _at_revision(old, self.revision)
 
-    def _publish(self, change: Change) -> None:
+    def _record(self, change: Change) -> None:
+        """Before anything changes, for this may fail."""
         if self._journal is not None:
-            self._journal(change)
+            self._journal.write(change)
+        self.revision = change.revision
+
+    def _publish(self, change: Change) -> None:
         history = self._history.get(change.kind)
         if history is None:
             history = self._history[change.kind] = deque()
@@ -210,7 +247,7 @@ class Store:
         """A watch of all changes after revision `since`. Raises StatusError 410 when history is gone, 400 for
         the future.
         """
-        compacted = self._compacted.get(kind, 0)
+        compacted = self._compacted.get(kind, self._beginning if self._beginning > 1 else 0)
         if since < compacted:
             raise expired(f"too old resource version: {since} ({compacted})")
         if since > self.revision:

@@ -66,6 +66,7 @@ COMMANDS: dict[str, Command] = {
             argument("--workers", type=int, help="worker nodes (2)"),
             argument("--cni", help="the pod network (flannel)"),
             argument("--proxy-mode", help="how services are translated (nftables)"),
+            argument("--resume", action="store_true", help="go on with the objects of the lab before"),
             argument(
                 "--privileged", action="store_true", help="stay the host's root in the lab; never for grading"
             ),

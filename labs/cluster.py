@@ -24,6 +24,7 @@ from agents.overlay import OverlayAgent
 from agents.pod_files import ClusterDns
 from controlplane.informer import Informer
 from controlplane.manager import ControlPlane
+from controlplane.store import Store
 from labs.cluster_file import ClusterConfig
 from labs.guardian import Guardian
 from netfns.balancer import Frontend, Server
@@ -41,9 +42,12 @@ POD_CIDRS, SERVICE_CIDRS = (str(plan.POD_CIDR),), (str(plan.SERVICE_CIDR),)
 class Cluster:
     """A lab's cluster. `build` makes the hardware, `run` keeps everything going until cancelled."""
 
-    def __init__(self, config: ClusterConfig, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: ClusterConfig, progress: Callable[[str], None], store: Store | None = None
+    ) -> None:
+        """`store`: where the objects live; one that was restored is gone on with."""
         self.config = config
-        self.control_plane = ControlPlane()
+        self.control_plane = ControlPlane(store=store)
         self.api = self.control_plane.api
         self.kubelets: dict[str, Kubelet] = {}
         self._progress = progress

@@ -33,9 +33,13 @@ def up(
     config: ClusterConfig,
     *,
     privileged: bool = False,
+    resume: bool = False,
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Start a lab and return lab.json's content once all is Ready. Raises LabError; nothing runs then."""
+    """Start a lab, or go on with its objects, and return lab.json's content once all is Ready.
+
+    Raises LabError; nothing runs then.
+    """
     if privileged and os.geteuid() != 0:
         raise LabError("--privileged: needs root: leave it out, or run as root")
     folder.make()
@@ -43,7 +47,7 @@ def up(
     try:
         _compile_packages()
         try:
-            return _launch(folder, config, lock, privileged, progress)
+            return _launch(folder, config, lock, privileged, resume, progress)
         except UserNamespaceRefused as error:
             if privileged or os.geteuid() != 0:
                 raise
@@ -51,7 +55,7 @@ def up(
             progress(
                 "warning: so this lab runs as the host's root, without a user namespace: nothing is graded in it"
             )
-            return _launch(folder, config, lock, True, progress)
+            return _launch(folder, config, lock, True, resume, progress)
     except SandboxError as error:
         raise LabError(str(error)) from None
     finally:
@@ -59,10 +63,15 @@ def up(
 
 
 def _launch(
-    folder: StateFolder, config: ClusterConfig, lock: int, privileged: bool, progress: Callable[[str], None]
+    folder: StateFolder,
+    config: ClusterConfig,
+    lock: int,
+    privileged: bool,
+    resume: bool,
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Start the sandbox and wait until the lab in it is Ready. Raises SandboxError, LabError; nothing runs then."""
-    lab = _start(folder, config, lock, _open_sockets(folder), privileged=privileged)
+    lab = _start(folder, config, lock, _open_sockets(folder), privileged=privileged, resume=resume)
     isolation = "privileged" if privileged else "user-namespace"
     info = {"pid": lab.pid, "isolation": isolation, "config": config.to_json(), "checkout": str(ROOT)}
     try:
@@ -102,8 +111,9 @@ def _start(
     sockets: dict[str, socket.socket],
     *,
     privileged: bool,
+    resume: bool,
 ) -> Sandbox:
-    settings = {"name": folder.name, "config": config.to_json()}
+    settings = {"name": folder.name, "config": config.to_json(), "resume": resume}
     descriptors = {name: sock.fileno() for name, sock in sockets.items()}
     environment = {
         "PATH": PATH,

@@ -4,6 +4,7 @@
         lock                     held by the lab's first process while it lives: a free lock is a lab that has ended
         lab.json                 the first process's pid on the host, the cluster's make-up
         lab.log                  what the lab's processes said
+        journal, journal.old     its objects (labs/objects.py), and those of the lab before it
         api.sock, control.sock   the Kubernetes API and the lab's own door, for the folder's owner
         kubeconfig               how a client reaches the API
 

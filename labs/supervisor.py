@@ -22,6 +22,8 @@ from agents.pod_status import timestamp
 from controlplane import pki
 from controlplane.http import make_app, serve
 from controlplane.http.auth import credentials
+from controlplane.resume import renew
+from labs import objects
 from labs.cluster import Cluster
 from labs.cluster_file import ClusterConfig
 from labs.control import ControlServer
@@ -58,7 +60,10 @@ async def supervise(config: ClusterConfig, settings: dict[str, Any], lifeline: L
     """Build the lab and serve it until killed. Raises LabError when the system lacks something."""
     if lacking := await asyncio.to_thread(preflight.lacking):
         raise LabError("; ".join(lacking))
-    cluster = Cluster(config, lambda text: lifeline.tell(progress=text))
+    store = objects.open_store(STATE, settings["resume"], lambda text: lifeline.tell(progress=text))
+    cluster = Cluster(config, lambda text: lifeline.tell(progress=text), store)
+    if settings["resume"]:
+        renew(cluster.api)
     await cluster.build()
     app, sockets, context = _api_server(cluster, settings)
     control = ControlServer(cluster, socket.socket(fileno=settings["control"]))

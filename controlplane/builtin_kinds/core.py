@@ -1,4 +1,4 @@
-"""The core group, and the Leases by which nodes show that they live."""
+"""The core group."""
 
 from __future__ import annotations
 
@@ -98,13 +98,6 @@ CORE_KINDS = (
         validate=validate_core.secret,
     ),
     Kind("ServiceAccount", "serviceaccounts", SCHEMA + "ServiceAccount", short_names=("sa",)),
-    Kind(
-        "Lease",
-        "leases",
-        "io.k8s.api.coordination.v1.Lease",
-        group="coordination.k8s.io",
-        validate=validate_core.lease,
-    ),
     Kind(
         "Event",
         "events",

@@ -1,16 +1,25 @@
-"""Kinds that ordinary manifests carry and that nothing in a lab acts upon, but for the disruption budget, which
-holds evictions back. Everybody may do everything in a lab, and nothing is measured or limited.
+"""Kinds that are little more than stored: the Leases by which nodes show that they live, the budgets that hold
+evictions back, and what ordinary manifests carry though nothing in a lab acts upon it. Everybody may do everything
+in a lab, and nothing is measured or limited.
 """
 
 from __future__ import annotations
 
 from controlplane.kinds import STATUS, Kind
+from controlplane.validation import core as validate_core
 from controlplane.validation import stored as validate_stored
 from controlplane.validation.meta import path_segment_name
 
 RBAC = "rbac.authorization.k8s.io"
 
 STORED_KINDS = (
+    Kind(
+        "Lease",
+        "leases",
+        "io.k8s.api.coordination.v1.Lease",
+        group="coordination.k8s.io",
+        validate=validate_core.lease,
+    ),
     Kind(
         "PodDisruptionBudget",
         "poddisruptionbudgets",

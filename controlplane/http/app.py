@@ -106,7 +106,10 @@ class _Application:
         verbs = Verbs(self._api, request, target)
         if request.method == "GET" and not target.subresource and flag(request, "watch"):
             return await WatchStream(self._api, request, target, verbs.selectors()).run(self._watches)
-        return await verbs.run()
+        response = await verbs.run()
+        if request.method != "GET":
+            await self._api.store.synced()
+        return response
 
     async def close(self, _: web.Application) -> None:
         """Ends all watches, so that nobody holds up the server's end."""

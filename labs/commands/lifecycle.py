@@ -16,10 +16,15 @@ def up(args: argparse.Namespace) -> int:
     from labs import cluster_file, launch
 
     folder = StateFolder.of(args.name)
-    config = cluster_file.load(Path(args.file)) if args.file else cluster_file.ClusterConfig()
+    if args.resume:
+        config = _config_of(folder)
+    else:
+        config = cluster_file.load(Path(args.file)) if args.file else cluster_file.ClusterConfig()
     config = cluster_file.with_options(config, workers=args.workers, cni=args.cni, proxy_mode=args.proxy_mode)
     started = time.monotonic()
-    info = launch.up(folder, config, privileged=args.privileged, progress=_progress(started))
+    info = launch.up(
+        folder, config, privileged=args.privileged, resume=args.resume, progress=_progress(started)
+    )
     info["name"], info["seconds"] = folder.name, round(time.monotonic() - started, 2)
     if args.output == "json":
         print(json.dumps(info))
@@ -27,6 +32,18 @@ def up(args: argparse.Namespace) -> int:
         print(f"lab {folder.name} is Ready after {info['seconds']} s")
         print(f"  try: minipod check --name {folder.name}")
     return 0
+
+
+def _config_of(folder: StateFolder) -> Any:
+    """The make-up of the lab that is gone on with. Raises LabError."""
+    from labs import cluster_file, objects
+
+    objects.check(folder.path)
+    try:
+        info = json.loads((folder.path / "lab.json").read_text())
+        return cluster_file.ClusterConfig.from_json(info["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(f"--resume: {folder.path}/lab.json: {error}: start a lab without --resume") from None
 
 
 def _progress(started: float) -> Any:

@@ -19,9 +19,22 @@ def told(watch: Any) -> list[tuple[str, str]]:
     return [(event.type, event.object["metadata"]["name"]) for event in watch.ready()]
 
 
+class Notes:
+    """A journal that is a list."""
+
+    def __init__(self, changes: list[Change]) -> None:
+        self.changes = changes
+
+    def write(self, change: Change) -> None:
+        self.changes.append(change)
+
+    async def synced(self) -> None:
+        """At once."""
+
+
 def test_every_write_has_its_own_growing_revision() -> None:
     changes: list[Change] = []
-    store = Store(changes.append)
+    store = Store(Notes(changes))
     store.put("Thing", thing("x"))
     store.put("Other", thing("x"))
     store.put("Thing", thing("x"))
