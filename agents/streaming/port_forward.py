@@ -16,7 +16,7 @@ import errno
 
 from aiohttp import web
 
-from agents.handlers import connect
+from agents.dial import connect
 from agents.pod_worker import PodWorker
 from agents.streaming import connection, pods
 from agents.streaming.pods import Pods

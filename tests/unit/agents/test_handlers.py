@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agents import grpc_health, handlers
+from agents import grpc_health, handlers, http_get
 from agents.handlers import HandlerError, Outcome, Target, named_ports
 from topo.enter import Namespaces
 
@@ -82,7 +82,7 @@ def http_server(*answers: str, heads: list[str] | None = None) -> Server:
     return serve
 
 
-def http_get(**fields: Any) -> Callable[[int], Obj]:
+def getting(**fields: Any) -> Callable[[int], Obj]:
     return lambda port: {"httpGet": {"port": port, **fields}}
 
 
@@ -90,7 +90,7 @@ def http_get(**fields: Any) -> Callable[[int], Obj]:
     ("status", "ok"), [("200 OK", True), ("204 No", True), ("399 Odd", True), ("400 Bad", False)]
 )
 def test_http_statuses(status: str, ok: bool) -> None:
-    outcome = ask_server(http_server(status), http_get(path="/"))
+    outcome = ask_server(http_server(status), getting(path="/"))
     assert outcome.ok is ok
     assert ok or outcome.message == "HTTP probe failed with statuscode: 400"
 
@@ -112,11 +112,11 @@ def test_http_request_is_the_kubelets() -> None:
 
 def test_redirects_are_followed_within_the_host_only() -> None:
     there = http_server("302 Found\r\nLocation: /login", "503 Busy")
-    assert ask_server(there, http_get()).message == "HTTP probe failed with statuscode: 503"
+    assert ask_server(there, getting()).message == "HTTP probe failed with statuscode: 503"
     elsewhere = http_server("302 Found\r\nLocation: http://192.0.2.1/")
-    assert ask_server(elsewhere, http_get()).ok
-    circle = http_server(*["302 Found\r\nLocation: /"] * handlers.MAX_REDIRECTS)
-    assert "stopped after 10 redirects" in ask_server(circle, http_get()).message
+    assert ask_server(elsewhere, getting()).ok
+    circle = http_server(*["302 Found\r\nLocation: /"] * http_get.MAX_REDIRECTS)
+    assert "stopped after 10 redirects" in ask_server(circle, getting()).message
 
 
 @pytest.mark.parametrize("answer", [b"hello\r\n\r\n", b"HTTP/1.1 two\r\n\r\n", b"", b"x" * 100_000])
@@ -125,7 +125,7 @@ def test_what_is_no_http_server_fails(answer: bytes) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
 
-    outcome = ask_server(serve, http_get(path="/x"))
+    outcome = ask_server(serve, getting(path="/x"))
     assert not outcome.ok
     assert outcome.message.startswith('Get "http://127.0.0.1:')
 
@@ -156,7 +156,7 @@ def _own_certificate(folder: Path) -> ssl.SSLContext:
 
 
 def test_https_does_not_look_at_the_certificate(tmp_path: Path) -> None:
-    assert ask_server(http_server("200 OK"), http_get(scheme="HTTPS"), _own_certificate(tmp_path)) == Outcome(
+    assert ask_server(http_server("200 OK"), getting(scheme="HTTPS"), _own_certificate(tmp_path)) == Outcome(
         True
     )
 
