@@ -16,7 +16,6 @@ Source: Kubernetes API conventions; Kubernetes API concepts.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -25,7 +24,10 @@ from controlplane.builtin_kinds import standard_kinds
 from controlplane.errors import FieldErrors, bad_request, quote
 from controlplane.events import EventRecorder
 from controlplane.kinds import Kind, Kinds
-from controlplane.meta import Obj, is_true, new_uid, now, with_condition
+from controlplane.managed import apply as managed
+from controlplane.managed.owners import UPDATE, Owner
+from controlplane.meta import Obj, is_true, with_condition
+from controlplane.newborn import newborn_metadata
 from controlplane.patch import merge
 from controlplane.patching import MERGE_PATCH, apply_patch
 from controlplane.schema.decode import Findings
@@ -35,6 +37,7 @@ from controlplane.validation.meta import validate_metadata
 
 Objects = list[Obj]  # inside the class, `list` is the verb
 
+ITSELF = "minipod"  # the field manager when the control plane writes
 SYSTEM_METADATA = (
     "uid",
     "creationTimestamp",
@@ -42,8 +45,6 @@ SYSTEM_METADATA = (
     "deletionGracePeriodSeconds",
     "generation",
 )
-_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
-_GENERATE_ATTEMPTS = 8
 
 
 class Admitter(Protocol):
@@ -132,7 +133,7 @@ class API:
         """
         kind = self.kinds.of(obj)
         obj = self._decode(kind, obj, warn)
-        metadata = self._newborn_metadata(kind, obj.get("metadata") or {}, namespace)
+        metadata = newborn_metadata(self.store, kind, obj.get("metadata") or {}, namespace)
         obj = {**obj, "metadata": metadata}
         if kind.initial_status is not None and kind.has_status:
             obj["status"] = kind.initial_status(obj)
@@ -149,6 +150,7 @@ class API:
         subresource: str = "",
         dry_run: bool = False,
         warn: Callable[[str], None] | None = None,
+        manager: str = ITSELF,
     ) -> Obj:
         """The object as stored; a replacement that changes nothing writes nothing. Optimistic when
         metadata.resourceVersion is given. Raises StatusError 400, 404, 409, 422.
@@ -157,7 +159,7 @@ class API:
         obj = self._decode(kind, obj, warn)
         metadata = obj.get("metadata") or {}
         current = self.get(kind.key, metadata.get("name", ""), metadata.get("namespace", ""))
-        return self._update(kind, current, obj, subresource, dry_run)
+        return self._update(kind, current, obj, managed.updater(manager, subresource), dry_run)
 
     def patch(
         self,
@@ -170,6 +172,7 @@ class API:
         *,
         dry_run: bool = False,
         warn: Callable[[str], None] | None = None,
+        manager: str = ITSELF,
     ) -> Obj:
         """The object as stored. `patch` is a mapping (merge and strategic merge patch) or a list of
         operations (JSON patch). Raises StatusError 400, 404, 409, 415, 422.
@@ -182,7 +185,34 @@ class API:
         patched = self._decode(row, patched, warn)
         if (patched.get("metadata") or {}).get("name") != name:
             raise bad_request(f"the name of the object does not match the name on the URL ({name})")
-        return self._update(row, current, patched, subresource, dry_run)
+        return self._update(row, current, patched, managed.updater(manager, subresource), dry_run)
+
+    def apply(
+        self,
+        config: Obj,
+        manager: str,
+        *,
+        force: bool = False,
+        subresource: str = "",
+        dry_run: bool = False,
+        warn: Callable[[str], None] | None = None,
+    ) -> Obj:
+        """Server-side apply: the object as stored, in which `manager` owns what `config` names. Raises StatusError
+        400, 404, 422, and 409 with the conflicts unless `force` takes the fields.
+        """
+        kind = self.kinds.of(config)
+        config = self._decode(kind, config, warn)
+        metadata = config.get("metadata") or {}
+        if metadata.get("managedFields"):
+            raise bad_request("metadata.managedFields must be nil")
+        live = self.find(kind.key, metadata.get("name", ""), metadata.get("namespace", ""))
+        writer = managed.applier(manager, subresource)
+        wanted = managed.apply(live, config, kind.schema, writer, force=force)
+        if live is not None:
+            return self._update(kind, live, wanted, writer, dry_run)
+        if subresource or metadata.get("uid"):
+            raise errors.not_found(kind.plural, kind.group, metadata.get("name", ""))
+        return self.create(wanted, dry_run=dry_run, warn=warn)
 
     def update_status(self, kind: str, name: str, namespace: str, status: Obj) -> Obj:
         """Merges `status` into the object's status; a no-op writes nothing. Raises StatusError 404, 400."""
@@ -286,49 +316,8 @@ class API:
         for text in texts:
             warn(text)
 
-    def _newborn_metadata(self, kind: Kind, given: Obj, namespace: str) -> Obj:
-        metadata = {**given, "uid": new_uid(), "creationTimestamp": now()}
-        for name in (
-            "resourceVersion",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "generation",
-            "managedFields",
-            "selfLink",
-        ):
-            metadata.pop(name, None)
-        if kind.namespaced:
-            metadata["namespace"] = self._namespace_for(kind, given, namespace)
-        if kind.counts_generations:
-            metadata["generation"] = 1
-        if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = self._generate_name(kind, metadata)
-        if "name" not in metadata:
-            metadata["name"] = ""
-        return metadata
-
-    def _namespace_for(self, kind: Kind, given: Obj, namespace: str) -> str:
-        chosen: str = given.get("namespace") or namespace or "default"
-        if namespace and chosen != namespace:
-            text = "the namespace of the provided object does not match the namespace sent on the request"
-            raise bad_request(f"{text}: {chosen}, {namespace}")
-        home = self.store.get("Namespace", "", chosen)
-        if home is None:
-            raise errors.not_found("namespaces", "", chosen)
-        if "deletionTimestamp" in home["metadata"]:
-            why = f"unable to create new content in namespace {chosen} because it is being terminated"
-            raise errors.forbidden(kind.plural, kind.group, given.get("name", ""), why)
-        return chosen
-
-    def _generate_name(self, kind: Kind, metadata: Obj) -> str:
-        base: str = metadata["generateName"][:58]
-        for _ in range(_GENERATE_ATTEMPTS):
-            name = base + "".join(random.choices(_SUFFIX_ALPHABET, k=5))
-            if self.store.get(kind.key, metadata.get("namespace", ""), name) is None:
-                return name
-        raise errors.already_exists(kind.plural, kind.group, base)
-
-    def _update(self, kind: Kind, current: Obj, wanted: Obj, subresource: str, dry_run: bool) -> Obj:
+    def _update(self, kind: Kind, current: Obj, wanted: Obj, writer: Owner, dry_run: bool) -> Obj:
+        subresource = writer.subresource
         given = wanted.get("metadata") or {}
         _check_preconditions(kind, current, given.get("uid", ""), given.get("resourceVersion", ""))
         new = self._merge_parts(kind, current, wanted, subresource)
@@ -336,6 +325,10 @@ class API:
             new = self._admit(kind, kind.default(new), current)
             self._validate(kind, new, current)
         metadata = new["metadata"]
+        if writer.operation == UPDATE:
+            managed.track(current, new, kind.schema, writer)
+        elif subresource:
+            metadata["managedFields"] = given["managedFields"]
         if kind.counts_generations and new.get("spec") != current.get("spec"):
             metadata["generation"] = current["metadata"].get("generation", 0) + 1
         if new == current or dry_run:
@@ -351,6 +344,10 @@ class API:
             return {**current, "metadata": dict(current["metadata"]), "status": wanted.get("status") or {}}
         if subresource == "finalize":
             return {**current, "metadata": dict(current["metadata"]), "spec": wanted.get("spec") or {}}
+        if subresource == "ephemeralcontainers":
+            added = (wanted.get("spec") or {}).get("ephemeralContainers") or []
+            spec = {**current["spec"], "ephemeralContainers": added}
+            return {**current, "metadata": dict(current["metadata"]), "spec": spec}
         old = current["metadata"]
         metadata = {
             name: value

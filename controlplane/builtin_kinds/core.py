@@ -45,7 +45,7 @@ CORE_KINDS = (
         SCHEMA + "Pod",
         short_names=("po",),
         categories=("all",),
-        subresources=frozenset({"status", "binding", "eviction"}),
+        subresources=frozenset({"status", "binding", "ephemeralcontainers", "eviction"}),
         selectable=frozenset(
             {
                 "spec.nodeName",

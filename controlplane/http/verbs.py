@@ -19,12 +19,18 @@ from controlplane.errors import StatusError, bad_request, method_not_allowed
 from controlplane.http import scale, table
 from controlplane.http.encode import answer, read_body
 from controlplane.http.target import Target, no_such_path
-from controlplane.http.watching import number
+from controlplane.http.watching import flag, number
 from controlplane.meta import Obj
 
 Handlers = dict[str, Callable[[], Awaitable[web.Response]]]
 FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
-BUILT_IN = ("", "status", "finalize")  # subresources that are the object seen through another door
+APPLY_PATCH = "application/apply-patch+yaml"
+BUILT_IN = (
+    "",
+    "status",
+    "finalize",
+    "ephemeralcontainers",
+)  # subresources that are the object seen through another door
 
 
 class Verbs:
@@ -83,6 +89,11 @@ class Verbs:
         if wanted == "Strict":
             return None
         return self.warnings.append if wanted == "Warn" else lambda _: None
+
+    def _manager(self) -> str:
+        """Who writes: the field manager that the client names, or its program."""
+        agent = self.request.headers.get("User-Agent", "").partition("/")[0]
+        return self.request.query.get("fieldManager") or agent or "unknown"
 
     async def _object_body(self) -> Obj:
         """The body as an object of this kind; apiVersion, kind and name may be left to the URL."""
@@ -147,9 +158,18 @@ class Verbs:
         return self._show(created, 201)
 
     async def _replace(self) -> web.Response:
-        obj = await self._object_body()
-        target = self.target
-        given = obj.get("metadata") or {}
+        replaced = self.api.replace(
+            self._addressed(await self._object_body()),
+            subresource=self.target.subresource,
+            dry_run=self._dry_run(),
+            warn=self._warn(),
+            manager=self._manager(),
+        )
+        return self._show(replaced)
+
+    def _addressed(self, obj: Obj) -> Obj:
+        """The body with the URL's name and namespace. Raises StatusError 400 when it names others."""
+        target, given = self.target, obj.get("metadata") or {}
         for field, wanted in (("name", target.name), ("namespace", target.namespace)):
             if given.get(field, wanted) != wanted:
                 text = f"the {field} of the object ({given[field]}) does not match the {field} on the URL"
@@ -157,16 +177,12 @@ class Verbs:
         metadata = {**given, "name": target.name}
         if target.kind.namespaced:
             metadata["namespace"] = target.namespace
-        replaced = self.api.replace(
-            {**obj, "metadata": metadata},
-            subresource=target.subresource,
-            dry_run=self._dry_run(),
-            warn=self._warn(),
-        )
-        return self._show(replaced)
+        return {**obj, "metadata": metadata}
 
     async def _patch(self) -> web.Response:
         target = self.target
+        if self.request.content_type == APPLY_PATCH:
+            return await self._apply()
         patched = self.api.patch(
             target.kind.key,
             target.name,
@@ -176,8 +192,28 @@ class Verbs:
             target.subresource,
             dry_run=self._dry_run(),
             warn=self._warn(),
+            manager=self._manager(),
         )
         return self._show(patched)
+
+    async def _apply(self) -> web.Response:
+        """Server-side apply, which creates what is not there."""
+        target, query = self.target, self.request.query
+        manager = query.get("fieldManager", "")
+        if not manager:
+            why = "fieldManager: Required value: is required for apply patch"
+            raise StatusError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {why}')
+        config = self._addressed(await self._object_body())
+        there = self.api.find(target.kind.key, target.name, target.namespace) is not None
+        applied = self.api.apply(
+            config,
+            manager,
+            force=flag(self.request, "force"),
+            subresource=target.subresource,
+            dry_run=self._dry_run(),
+            warn=self._warn(),
+        )
+        return self._show(applied, 200 if there else 201)
 
     async def _delete(self) -> web.Response:
         target = self.target
@@ -278,7 +314,12 @@ class Verbs:
                 "spec": {"replicas": wanted.replicas},
             }
             current = self.api.patch(
-                target.kind.key, target.name, target.namespace, patch, dry_run=self._dry_run()
+                target.kind.key,
+                target.name,
+                target.namespace,
+                patch,
+                dry_run=self._dry_run(),
+                manager=self._manager(),
             )
         elif self.request.method != "GET":
             raise method_not_allowed(f"method {self.request.method}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,7 +70,5 @@ def test_nonsense_is_refused(raw: bytes) -> None:
 
 @given(st.binary(max_size=60), st.sampled_from(["Pod", "Service", "ConfigMap", "Event"]))
 def test_bytes_are_read_or_refused(raw: bytes, kind: str) -> None:
-    try:
-        decode_object(envelope("v1", kind, raw))
-    except StatusError as error:
-        assert error.code == 400
+    with suppress(StatusError):
+        assert decode_object(envelope("v1", kind, raw))["kind"] == kind
