@@ -8,6 +8,7 @@ other end's end is this process's end, at whatever it may be doing: a thread wat
 """
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -72,6 +73,7 @@ async def supervise(config: ClusterConfig, settings: dict[str, Any], lifeline: L
         group.create_task(serve(app, sockets, context))
         group.create_task(control.run())
         await asyncio.wait_for(until_ready(cluster, lifeline), READY_TIMEOUT)
+        gc.freeze()
         lifeline.tell(ready={"since": timestamp()})
 
 
@@ -132,6 +134,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     settings = json.loads(sys.argv[1])
     syscalls.set_process_name("minipod")
+    # Nearly every object lives as long as the lab or dies at once: looking through all of them seldom pays.
+    gc.set_threshold(50_000, 20, 100)
     try:
         asyncio.run(supervise(ClusterConfig.from_json(settings["config"]), settings, lifeline))
     except BaseException as error:
