@@ -17,7 +17,7 @@ from topo import syscalls
 from topo.enter import Namespaces, environment
 
 WARM_UPS = 20
-COMMAND = ["true"]
+COMMAND = ["/usr/bin/true"]  # by its path: the shell of a Mininet host has a `true` of its own
 
 
 def main() -> None:
