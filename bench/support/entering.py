@@ -4,10 +4,10 @@ PIDFD is an inherited pidfd of a pod's container. The ways take turns, so that a
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from mininet.log import setLogLevel
 from mininet.node import Node
@@ -26,8 +26,9 @@ def main() -> None:
     setLogLevel("critical")
     # `ip netns exec` mounts a sysfs, which the kernel allows only where another one is in sight.
     syscalls.unshare(syscalls.CLONE_NEWNS)
-    os.makedirs("/run/bench-sys", exist_ok=True)
-    syscalls.mount("sysfs", "/run/bench-sys", "sysfs")
+    in_sight = Path("/run/bench-sys")
+    in_sight.mkdir(exist_ok=True)
+    syscalls.mount("sysfs", str(in_sight), "sysfs")
     pod = Namespaces.of_process(pidfd)
     host = Node("bench-exec")
     names = [f"bench-exec-{number}" for number in range(namespaces)]
