@@ -65,7 +65,7 @@ class LogOptions:
         )
         return cls(
             query.get("container", ""), follow, previous, timestamps,
-            since.strftime("%Y-%m-%dT%H:%M:%S.%f000Z") if since else "",
+            f"{since.replace(tzinfo=None).isoformat(timespec='microseconds')}000Z" if since else "",
             numbers["tailLines"], numbers["limitBytes"], STREAMS[query.get("stream", "")],
         )  # fmt: skip
 
