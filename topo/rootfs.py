@@ -316,7 +316,7 @@ def inside(root: str, path: str) -> str:
         if part in ("", "."):
             continue
         if part == "..":
-            real = os.path.dirname(real)
+            real = real.rpartition("/")[0]
             continue
         candidate = f"{real}/{part}"
         if os.path.islink(f"{root}{candidate}"):
