@@ -16,6 +16,7 @@ import json
 import os
 import re
 import select
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from typing import Any
 from labs.errors import LabError
 
 DEFAULT_NAME = "lab"
+# struct flock of fcntl(2): a write lock on all of a file. It belongs to the open file, so it is inherited with it, and
+# whoever only asks (F_OFD_GETLK) never stands in the way of a lab that starts.
+_WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
@@ -65,7 +69,7 @@ class StateFolder:
         """Take the lab's lock, for a new lab. Returns its descriptor. Raises LabError when the lab runs."""
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except BlockingIOError:
             os.close(descriptor)
             advice = f"`minipod down --name {self.name}` ends it; or choose another --name"
@@ -79,12 +83,10 @@ class StateFolder:
         except OSError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
         finally:
             os.close(descriptor)
-        return False
+        return struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK
 
     def write(self, info: dict[str, Any]) -> None:
         """Write lab.json, whole."""
