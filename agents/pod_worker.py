@@ -1,6 +1,6 @@
 """The life of one pod on its node, from bound to gone: one worker a pod.
 
-    sandbox (namespaces) -> network (bridge, address) -> volumes -> init containers -> containers
+    volumes -> sandbox (namespaces) -> network (bridge, address) -> init containers -> containers
         -> Running ... a container ends, is due again, fails a probe ... -> all have ended: Succeeded, Failed
         -> sandbox dies: all of it again, under a new address
         -> deletion, at any moment: preStop, TERM, grace period, KILL -> address given back -> object removed
@@ -179,16 +179,26 @@ class PodWorker:
             self.report()
 
     async def _make_sandbox(self) -> None:
-        """Namespaces, network and volumes; again and again until they are there."""
+        """Volumes, namespaces and network; again and again until they are there."""
         while True:
             try:
+                self._make_volumes()
                 await self._try_sandbox()
                 return
-            except (RuntimeUnavailable, CommandError, IpamError, ConfigError, OSError, ValueError) as error:
-                reason = "FailedMount" if isinstance(error, ConfigError) else "FailedCreatePodSandBox"
-                self.event("Warning", reason, f"Failed to create pod sandbox: {error}")
+            except ConfigError as error:
+                self.event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
+            except (RuntimeUnavailable, CommandError, IpamError, OSError, ValueError) as error:
+                self.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
                 self._close_sandbox()
-                await asyncio.sleep(SANDBOX_RETRY)
+            self.report()
+            await asyncio.sleep(SANDBOX_RETRY)
+
+    def _make_volumes(self) -> None:
+        self._places = volumes.prepare(self.pod, self.folder / "volumes", self._lookup)
+        for volume in self.pod["spec"].get("volumes") or ():
+            if volumes.is_stand_in(volume):
+                text = f'volume "{volume["name"]}": an empty directory stands in for it'
+                self.event("Warning", "VolumeStandIn", text)
 
     async def _try_sandbox(self) -> None:
         spec = self.pod["spec"]
@@ -199,14 +209,6 @@ class PodWorker:
             self.addresses = self.kubelet.attach(self.uid, f"{self.namespace}/{self.name}", self.sandbox)
         else:
             self.addresses = self.kubelet.addresses
-        self._places = volumes.prepare(self.pod, self.folder / "volumes", self._lookup)
-        for volume in spec.get("volumes") or ():
-            if volumes.is_stand_in(volume):
-                self.event(
-                    "Warning",
-                    "VolumeStandIn",
-                    f'volume "{volume["name"]}": an empty directory stands in for it',
-                )
 
     def _sandbox_says(self, message: Obj) -> None:
         if message is not GONE:

@@ -330,6 +330,17 @@ def test_missing_config_map_is_waited_for(life: Namespace) -> None:
     assert container(pod)["restartCount"] == 0
 
 
+def test_missing_volume_is_waited_for(life: Namespace) -> None:
+    mount: Obj = {"volumeMounts": [{"name": "late", "mountPath": "/late"}]}
+    life.run("mounts", shell(FOREVER, **mount), volumes=[{"name": "late", "configMap": {"name": "late"}}])
+    life.wait_event("mounts", 'FailedMount: MountVolume.SetUp failed: configmap "late" not found')
+    pod = life.wait("mounts", lambda pod: container(pod)["state"], "seen by its kubelet")
+    assert container(pod)["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    life.create("ConfigMap", "configmaps", "late", data={"a": "1"})
+    life.ready("mounts")
+    assert life.exec("mounts", "cat", "/late/a") == "1"
+
+
 def test_files_of_a_config_map_follow_it(life: Namespace) -> None:
     life.create("ConfigMap", "configmaps", "page", data={"index.html": "old"})
     mount: Obj = {"volumeMounts": [{"name": "page", "mountPath": "/page"}]}
@@ -452,6 +463,29 @@ def test_endless_pre_stop_leaves_term_two_seconds(life: Namespace) -> None:
     )
     life.ready("endless")
     assert 1 <= life.delete("endless") < 3
+
+
+def test_no_request_is_lost_when_a_pod_ends(life: Namespace) -> None:
+    """A pod that is told to end goes on serving until nobody is sent to it any more."""
+    ports = [{"port": 80}]
+    life.create("Service", "services", "pair", spec={"selector": {"app": "pair"}, "ports": ports})
+    nginx = {"name": "main", "image": "nginx", "readinessProbe": {"tcpSocket": {"port": 80}}}
+    for name in ("pair-1", "pair-2"):
+        life.run(name, nginx, labels={"app": "pair"})
+    get = "curl -s -o /dev/null --max-time 2 http://pair"
+    ask = f"while :; do {get} && echo ok >> /tmp/ok || echo lost >> /tmp/lost; done"
+    life.run("asks", shell(f"until {get}; do :; done; {ask}"))
+    for name in ("pair-1", "pair-2", "asks"):
+        life.ready(name)
+
+    def answered() -> int:
+        return len(life.exec("asks", "sh", "-c", "cat /tmp/ok || :").split())
+
+    wait_until(lambda: answered() >= 20, SOON, "answers of both")
+    life.delete("pair-1")
+    before = answered()
+    wait_until(lambda: answered() >= before + 20, SOON, "answers of the other")
+    assert life.exec("asks", "sh", "-c", "cat /tmp/lost || :") == ""
 
 
 def test_second_delete_shortens_the_first(life: Namespace) -> None:
