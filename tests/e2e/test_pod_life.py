@@ -474,7 +474,7 @@ def test_no_request_is_lost_when_a_pod_ends(life: Namespace) -> None:
         life.run(name, nginx, labels={"app": "pair"})
     get = "curl -s -o /dev/null --max-time 2 http://pair"
     ask = f"while :; do {get} && echo ok >> /tmp/ok || echo lost >> /tmp/lost; done"
-    life.run("asks", shell(f"until {get}; do :; done; {ask}"))
+    life.run("asks", shell(f"until {get}; do :; done; for i in 1 2 3 4; do {ask} & done; wait"))
     for name in ("pair-1", "pair-2", "asks"):
         life.ready(name)
 
