@@ -86,7 +86,7 @@ class StateFolder:
             answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
         finally:
             os.close(descriptor)
-        return struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK
+        return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
 
     def write(self, info: dict[str, Any]) -> None:
         """Write lab.json, whole."""

@@ -47,7 +47,7 @@ def me(scratch: Path) -> User:
 
 @pytest.fixture(scope="session")
 def ordinary_user(scratch: Path, me: User) -> User:
-    """Somebody without rights: whoever runs the tests; when that is root, `nobody`, with a checkout that they can read."""
+    """Somebody without rights: whoever runs the tests, or, for root, `nobody` with a checkout that they can read."""
     if me.uid != 0:
         return me
     readable = all(folder.stat().st_mode & 0o005 == 0o005 for folder in (CHECKOUT, *CHECKOUT.parents))

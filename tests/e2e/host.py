@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
+_NAMESPACE = re.compile(r"(cgroup|ipc|mnt|net|pid|pid_for_children|time|user|uts):\[\d+\]")
 # Settings that are counters or that the kernel turns by itself.
 _RESTLESS = re.compile(
     r"kernel/(random/|ns_last_pid|pty/nr|perf_event_max_sample_rate|hung_task_detect_count|tainted)"
@@ -133,7 +134,7 @@ def _described(path: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Process:
-    """A process as /proc tells of it; `started` is in clock ticks since boot, `inner` its number in its own namespace."""
+    """A process as /proc tells of it. started: clock ticks since boot. inner: its number in its own namespace."""
 
     pid: int
     parent: int
@@ -152,8 +153,8 @@ def adopt_orphans() -> None:
 def processes() -> dict[int, Process]:
     """Every process of the host."""
     found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (process := process_of(int(entry))):
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (process := process_of(int(entry.name))):
             found[process.pid] = process
     return found
 
@@ -161,7 +162,9 @@ def processes() -> dict[int, Process]:
 def process_of(pid: int) -> Process | None:
     """One process; None when there is none with this number."""
     try:
-        state, parent, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        state, parent, *rest = (
+            Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        )
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
         command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
     except OSError:
@@ -210,18 +213,23 @@ def ticks_now() -> int:
 
 def namespaces_of(pids: Iterable[int]) -> frozenset[str]:
     """The namespaces, such as "net:[4026531840]", that processes are in or hold open."""
-    found = set()
-    for pid in pids:
-        for folder in ("ns", "fd"):
-            try:
-                names = os.listdir(f"/proc/{pid}/{folder}")
-            except OSError:
-                continue
-            for name in names:
-                try:
-                    target = os.readlink(f"/proc/{pid}/{folder}/{name}")
-                except OSError:
-                    continue
-                if re.fullmatch(r"[a-z_]+:\[\d+\]", target) and not target.startswith(("pipe", "socket", "anon")):
-                    found.add(target)
-    return frozenset(found)
+    found = {
+        target
+        for pid in pids
+        for folder in ("ns", "fd")
+        for target in _targets(Path(f"/proc/{pid}/{folder}"))
+    }
+    return frozenset(target for target in found if _NAMESPACE.fullmatch(target))
+
+
+def _targets(folder: Path) -> Iterator[str]:
+    """What the links of a folder lead to; those that go meanwhile are left out."""
+    try:
+        links = list(folder.iterdir())
+    except OSError:
+        return
+    for link in links:
+        try:
+            yield str(link.readlink())
+        except OSError:
+            continue

@@ -17,7 +17,7 @@ READY = 30.0  # seconds for pods to become Ready
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who runs labs: ids, a checkout that they can read, the folder of their labs and one for temporary files."""
+    """Somebody who runs labs: ids, a checkout that they can read, a folder for labs and one for temporary files."""
 
     uid: int
     gid: int
@@ -25,7 +25,9 @@ class User:
     home: Path
     temporary: Path
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
+    def start(
+        self, *words: str, env: Mapping[str, str] | None = None, **options: Any
+    ) -> "subprocess.Popen[str]":
         """Start a `minipod` command. Options are subprocess.Popen's."""
         argv = [sys.executable, "-m", "labs.cli", *words]
         return self.spawn(argv, env=env, **options)
@@ -36,8 +38,14 @@ class User:
         """Start any command as this user, in their checkout."""
         if os.geteuid() != self.uid:
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        return subprocess.Popen(argv, cwd=self.checkout, env={**self._environment(), **(env or {})}, text=True, **options)
+        options = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        } | options
+        return subprocess.Popen(
+            argv, cwd=self.checkout, env={**self._environment(), **(env or {})}, text=True, **options
+        )
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TERM") if name in os.environ}
@@ -72,7 +80,9 @@ class RunningLab:
     name: str
     known: dict[str, Any] = field(default_factory=dict)
 
-    def minipod(self, *words: str, stdin: str = "", timeout: float = 60.0) -> "subprocess.CompletedProcess[str]":
+    def minipod(
+        self, *words: str, stdin: str = "", timeout: float = 60.0
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a `minipod` command on this lab."""
         word, *rest = words
         return self.user.minipod(word, "--name", self.name, *rest, stdin=stdin, timeout=timeout)

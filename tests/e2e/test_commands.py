@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,10 @@ def test_up_tells_its_progress_and_ls_and_status_show_the_lab(either_lab: Runnin
     assert Path(rows[either_lab.name]["folder"]).stat().st_mode & 0o777 == 0o700
     status = either_lab.minipod("status", "-o", "json")
     found = json.loads(status.stdout)
-    assert (status.returncode, found["nodes"]) == (0, {"control-plane": True, "worker1": True, "worker2": True})
+    assert (status.returncode, found["nodes"]) == (
+        0,
+        {"control-plane": True, "worker1": True, "worker2": True},
+    )
     assert found["pods"]["ready"] >= 2
     assert "worker2" in either_lab.minipod("status").stdout
 
@@ -60,7 +64,9 @@ def test_a_cluster_file_and_options_make_the_lab(me: User, tmp_path: Path) -> No
     finally:
         running.down()
     assert "not running" in running.minipod("down").stderr
-    assert name in {row["name"] for row in json.loads(me.minipod("ls", "-o", "json").stdout) if row["state"] == "stopped"}
+    assert name in {
+        row["name"] for row in json.loads(me.minipod("ls", "-o", "json").stdout) if row["state"] == "stopped"
+    }
 
 
 def test_down_all_ends_every_lab_of_its_user_and_no_other(lab: RunningLab, me: User, tmp_path: Path) -> None:
@@ -72,13 +78,20 @@ def test_down_all_ends_every_lab_of_its_user_and_no_other(lab: RunningLab, me: U
         assert me.minipod("up", "--name", name, "--workers", "1", env=elsewhere).returncode == 0
     done = me.minipod("down", "--all", env=elsewhere)
     assert (done.returncode, [name in done.stdout for name in names]) == (0, [True, True])
-    assert all(row["state"] == "stopped" for row in json.loads(me.minipod("ls", "-o", "json", env=elsewhere).stdout))
+    assert all(
+        row["state"] == "stopped" for row in json.loads(me.minipod("ls", "-o", "json", env=elsewhere).stdout)
+    )
     assert lab.minipod("status").returncode == 0
 
 
 def test_a_name_in_use_is_refused_and_the_lab_goes_on(either_lab: RunningLab) -> None:
     before = either_lab.info()
-    refused(either_lab.user.minipod("up", "--name", either_lab.name), either_lab.name, "already running", "minipod down")
+    refused(
+        either_lab.user.minipod("up", "--name", either_lab.name),
+        either_lab.name,
+        "already running",
+        "minipod down",
+    )
     assert either_lab.info() == before
     assert either_lab.minipod("status").returncode == 0
 
@@ -97,7 +110,9 @@ CLUSTER_FILES = {
 
 
 @pytest.mark.parametrize("case", CLUSTER_FILES)
-def test_a_bad_cluster_file_is_told_in_one_line_and_makes_nothing(case: str, me: User, tmp_path: Path) -> None:
+def test_a_bad_cluster_file_is_told_in_one_line_and_makes_nothing(
+    case: str, me: User, tmp_path: Path
+) -> None:
     text, words = CLUSTER_FILES[case]
     file, name = tmp_path / "cluster.yaml", new_name()
     file.write_bytes(text.encode("latin-1"))
@@ -110,10 +125,14 @@ def test_a_bad_name_is_refused(name: str, me: User) -> None:
     refused(me.minipod("up", f"--name={name}"), name, "a-z")
 
 
-def test_up_without_rights_to_its_folder_says_which(ordinary_user: User, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_up_without_rights_to_its_folder_says_which(
+    ordinary_user: User, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     closed = tmp_path_factory.mktemp("closed") / "sub"
     closed.mkdir(mode=0o500)
-    refused(ordinary_user.minipod("up", env={"MINIPOD_HOME": str(closed / "labs")}), str(closed), "MINIPOD_HOME")
+    refused(
+        ordinary_user.minipod("up", env={"MINIPOD_HOME": str(closed / "labs")}), str(closed), "MINIPOD_HOME"
+    )
 
 
 def test_up_without_root_cannot_be_privileged(ordinary_user: User) -> None:
@@ -121,7 +140,13 @@ def test_up_without_root_cannot_be_privileged(ordinary_user: User) -> None:
 
 
 def test_commands_of_no_lab_name_the_next_step(me: User) -> None:
-    for words in (("status",), ("down",), ("exec", "outside", "--", "true"), ("get", "pods"), ("shell", "outside")):
+    for words in (
+        ("status",),
+        ("down",),
+        ("exec", "outside", "--", "true"),
+        ("get", "pods"),
+        ("shell", "outside"),
+    ):
         word, *rest = words
         refused(me.minipod(word, "--name", "nobody-started-it", *rest), "nobody-started-it", "minipod up")
 
@@ -171,12 +196,18 @@ def test_exec_leaves_the_words_after_the_dashes_alone(lab: RunningLab) -> None:
 
 def test_exec_ends_by_a_signal_as_the_command_does(lab: RunningLab, pod: str) -> None:
     for machine in ("node/worker1", pod):
-        with lab.user.start("exec", "--name", lab.name, machine, "--", "sh", "-c", "echo on; exec sleep 100") as process:
+        with lab.user.start(
+            "exec", "--name", lab.name, machine, "--", "sh", "-c", "echo on; exec sleep 100"
+        ) as process:
             assert process.stdout
             assert process.stdout.readline() == "on\n"
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=READY)
-        wait_until(lambda: "sleep 100" not in lab.output("router", "ps", "-eo", "args"), READY, f"{machine}: the command's end")
+        wait_until(
+            lambda: "sleep 100" not in lab.output("router", "ps", "-eo", "args"),
+            READY,
+            f"{machine}: the command's end",
+        )
 
 
 def test_exec_refusals_are_one_line(lab: RunningLab, pod: str) -> None:
@@ -196,7 +227,7 @@ class Terminal:
 
     def __init__(self, user: User, *words: str) -> None:
         self._master, slave = pty.openpty()
-        streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+        streams: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
         self.process = user.start(*words, **streams, start_new_session=True, preexec_fn=take_terminal)
         os.close(slave)
         self.text = ""
@@ -275,15 +306,29 @@ BAD_MANIFESTS = {
         "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 70000}]}\n",
         ("spec.ports[0].port", "70000", "65535"),
     ),
-    "a bad name": ("apiVersion: v1\nkind: Namespace\nmetadata: {name: Bad_Name}\n", ("metadata.name", "Bad_Name")),
-    "a selector that does not match": (DEPLOYMENT.replace("labels: {app: web}", "labels: {app: other}"), ("selector",)),
-    "a wrong type": (DEPLOYMENT.replace("spec:\n  selector", "spec:\n  replicas: many\n  selector"), ("spec.replicas", "int32")),
-    "an unknown namespace": (DEPLOYMENT.replace("{name: web}", "{name: web, namespace: nowhere}", 1), ("nowhere",)),
+    "a bad name": (
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: Bad_Name}\n",
+        ("metadata.name", "Bad_Name"),
+    ),
+    "a selector that does not match": (
+        DEPLOYMENT.replace("labels: {app: web}", "labels: {app: other}"),
+        ("selector",),
+    ),
+    "a wrong type": (
+        DEPLOYMENT.replace("spec:\n  selector", "spec:\n  replicas: many\n  selector"),
+        ("spec.replicas", "int32"),
+    ),
+    "an unknown namespace": (
+        DEPLOYMENT.replace("{name: web}", "{name: web, namespace: nowhere}", 1),
+        ("nowhere",),
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD_MANIFESTS)
-def test_a_bad_manifest_is_told_in_one_line_and_nothing_of_it_is_made(case: str, lab: RunningLab, tmp_path: Path) -> None:
+def test_a_bad_manifest_is_told_in_one_line_and_nothing_of_it_is_made(
+    case: str, lab: RunningLab, tmp_path: Path
+) -> None:
     text, words = BAD_MANIFESTS[case]
     good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: first}\n---\n"
     file = tmp_path / "web.yaml"
@@ -304,12 +349,17 @@ def test_manifests_that_are_not_there_are_named(lab: RunningLab, tmp_path: Path)
 
 LACKS = {
     "a program": ("PROGRAMS['not-installed'] = 'some-package'", ("not-installed", "some-package")),
-    "a kernel feature": ("FEATURES += (_link('imaginary', 'nothing works', 'link add x type imaginary'),)", ("imaginary", "nothing works")),
+    "a kernel feature": (
+        "FEATURES += (_link('imaginary', 'nothing works', 'link add x type imaginary'),)",
+        ("imaginary", "nothing works"),
+    ),
 }
 
 
 @pytest.mark.parametrize("what", LACKS)
-def test_what_the_machine_lacks_is_named_before_anything_is_made(what: str, user: User, scratch: Path) -> None:
+def test_what_the_machine_lacks_is_named_before_anything_is_made(
+    what: str, user: User, scratch: Path
+) -> None:
     """The copy of Minipod that is started here also asks for something that no machine has."""
     wanted, words = LACKS[what]
     checkout = scratch / f"lacking-{user.uid}-{what.replace(' ', '-')}"

@@ -1,8 +1,8 @@
 """The sandbox has no path to the host: not for a packet, not for a program that is root in it.
 
-    every network of a lab (machines, pods, the switches' own)   only veth, bridge, vxlan and lo; the router has no way on
-    every file tree of a lab (machines, containers)              of the host's files only the lab's own folder is writable
-    every process of a lab                                       is not the host's root, and cannot turn the host's knobs
+every network of a lab (machines, pods, the switches' own)   only veth, bridge, vxlan and lo; the router has no way on
+every file tree of a lab (machines, containers)              of the host's files only the lab's own folder is writable
+every process of a lab                                       is not the host's root, and cannot turn the host's knobs
 """
 
 import contextlib
@@ -80,10 +80,16 @@ def everywhere(lab: RunningLab) -> Iterator[tuple[str, Callable[..., str]]]:
 
 
 def test_every_link_is_the_labs_own(either_lab: RunningLab) -> None:
-    of_the_host = {link["address"] for link in json.loads(_host("ip", "-j", "link")) if link["ifname"] != "lo"}
+    of_the_host = {
+        link["address"] for link in json.loads(_host("ip", "-j", "link")) if link["ifname"] != "lo"
+    }
     for place, run in everywhere(either_lab):
         links = json.loads(run("ip", "-j", "-details", "link"))
-        kinds = {link["ifname"]: link.get("linkinfo", {}).get("info_kind") for link in links if link["link_type"] != "loopback"}
+        kinds = {
+            link["ifname"]: link.get("linkinfo", {}).get("info_kind")
+            for link in links
+            if link["link_type"] != "loopback"
+        }
         assert set(kinds.values()) <= KINDS, f"{place}: {kinds}"
         assert not of_the_host & {link["address"] for link in links}, place
 
@@ -98,7 +104,11 @@ def test_no_link_or_route_of_the_host_is_changed_by_a_running_lab(
 
 def test_no_route_leads_out(either_lab: RunningLab) -> None:
     for place, run in everywhere(either_lab):
-        prefixes = [route["dst"] for family in ("-4", "-6") for route in json.loads(run("ip", "-j", family, "route") or "[]")]
+        prefixes = [
+            route["dst"]
+            for family in ("-4", "-6")
+            for route in json.loads(run("ip", "-j", family, "route") or "[]")
+        ]
         if place in ("router", "the switches"):
             assert "default" not in prefixes, f"{place}: {prefixes}"
     for address in NOWHERE:
@@ -112,7 +122,9 @@ def test_a_packet_to_nowhere_ends_at_the_router(either_lab: RunningLab) -> None:
         for place in places:
             answer = either_lab.exec(place, "ping", "-c3", "-i0.3", "-W1", NOWHERE[0])
             # The router limits how often it says so, but of three packets one is answered.
-            assert (answer.returncode, "Net Unreachable" in answer.stdout) == (1, True), f"{place}: {answer.stdout}"
+            assert (answer.returncode, "Net Unreachable" in answer.stdout) == (1, True), (
+                f"{place}: {answer.stdout}"
+            )
         assert seen(NOWHERE[0]) == []
 
 

@@ -2,8 +2,7 @@
 
 import json
 import re
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,12 @@ def frontends(lab: RunningLab) -> list[dict[str, Any]]:
     return lab.ready_pods(3, SPACE, "tier=frontend")
 
 
-def answers(fetch: Callable[[], str], wanted: set[str]) -> None:
-    """Assert that within a while every one of `wanted` has answered, and nobody else."""
+def answers(lab: RunningLab, source: str, url: str, wanted: set[str]) -> None:
+    """Assert that within a while every one of `wanted` has answered at `url`, and nobody else."""
     seen: set[str] = set()
 
     def all_seen() -> bool:
-        seen.add(fetch())
+        seen.add(lab.fetch(source, url))
         return seen >= wanted
 
     wait_until(all_seen, READY, f"answers of {wanted}")
@@ -63,7 +62,9 @@ def answers(fetch: Callable[[], str], wanted: set[str]) -> None:
 
 def test_containers_of_a_pod_share_network_and_volume(cluster: RunningLab) -> None:
     pair = f"pod/pair.{SPACE}"
-    assert cluster.exec(pair, "curl", "-s", "http://localhost:8080/hostname", container="side").stdout == "left"
+    assert (
+        cluster.exec(pair, "curl", "-s", "http://localhost:8080/hostname", container="side").stdout == "left"
+    )
     assert cluster.output(pair, "readlink", "/proc/self/ns/net") == cluster.output(
         pair, "readlink", "/proc/self/ns/net", container="side"
     )
@@ -120,8 +121,12 @@ def test_a_headless_name_is_the_addresses_of_its_pods(cluster: RunningLab) -> No
 def test_every_endpoint_answers_behind_a_service(cluster: RunningLab) -> None:
     names = {pod["metadata"]["name"] for pod in frontends(cluster)}
     client = f"pod/many.{SPACE}"
-    for host in ("frontend", f"frontend.{SPACE}.svc.cluster.local", service(cluster, "frontend")["spec"]["clusterIP"]):
-        answers(lambda host=host: cluster.fetch(client, f"http://{host}/hostname"), names)
+    for host in (
+        "frontend",
+        f"frontend.{SPACE}.svc.cluster.local",
+        service(cluster, "frontend")["spec"]["clusterIP"],
+    ):
+        answers(cluster, client, f"http://{host}/hostname", names)
 
 
 def test_a_service_of_another_protocol_and_port(cluster: RunningLab) -> None:
@@ -141,7 +146,9 @@ def udp(lab: RunningLab, machine: str, address: str, port: int) -> str:
 
 def test_an_image_that_nobody_knows_stands_in_and_says_so(cluster: RunningLab) -> None:
     assert "unknown" in cluster.fetch(f"pod/many.{SPACE}", "http://unknown/")
-    events = [event for event in cluster.get("events", "-n", SPACE) if event["involvedObject"]["name"] == "unknown"]
+    events = [
+        event for event in cluster.get("events", "-n", SPACE) if event["involvedObject"]["name"] == "unknown"
+    ]
     assert any("nobody-knows-it" in event["message"] for event in events), events
 
 
@@ -160,10 +167,12 @@ def test_outside_reaches_node_ports_and_balancer_but_no_cluster_address(cluster:
     names = {pod["metadata"]["name"] for pod in frontends(cluster)}
     port = service(cluster, "frontend")["spec"]["ports"][0]["nodePort"]
     for node in NODES:
-        answers(lambda node=node: cluster.fetch("outside", f"http://{node}:{port}/hostname"), names)
+        answers(cluster, "outside", f"http://{node}:{port}/hostname", names)
     echo = service(cluster, "echo")["spec"]["ports"][0]["nodePort"]
     assert udp(cluster, "outside", NODES[1], echo) == "many"
-    balanced = wait_until(lambda: service(cluster, "many")["status"]["loadBalancer"].get("ingress"), READY)[0]["ip"]
+    balanced = wait_until(lambda: service(cluster, "many")["status"]["loadBalancer"].get("ingress"), READY)[
+        0
+    ]["ip"]
     for number in (80, 8000):
         assert cluster.fetch("outside", f"http://{balanced}:{number}/hostname") == "many"
     assert cluster.fetch("outside", f"http://{service(cluster, 'frontend')['spec']['clusterIP']}/") == ""
@@ -197,6 +206,8 @@ def test_replicas_follow_the_deployment(cluster: RunningLab) -> None:
 
 
 def test_what_is_applied_twice_is_unchanged(cluster: RunningLab) -> None:
-    done: subprocess.CompletedProcess[str] = cluster.minipod("apply", "-n", SPACE, "-f", str(MANIFESTS / "shapes.yaml"))
+    done = cluster.minipod("apply", "-n", SPACE, "-f", str(MANIFESTS / "shapes.yaml"))
     assert set(re.findall(r"(\w+)$", done.stdout, re.MULTILINE)) == {"unchanged"}, done.stdout
-    assert json.loads(cluster.minipod("get", "pod", "pair", "-n", SPACE, "-o", "json").stdout)["kind"] == "Pod"
+    assert (
+        json.loads(cluster.minipod("get", "pod", "pair", "-n", SPACE, "-o", "json").stdout)["kind"] == "Pod"
+    )

@@ -63,7 +63,9 @@ def of_pod(namespace: str, selector: str, *, container: bool) -> Callable[[Runni
     def find(lab: RunningLab) -> Inside:
         pod = place_of(lab.pods(namespace, selector)[0])
         network = lab.output(pod, "readlink", "/proc/self/ns/net").strip()
-        script = 'for p in /proc/[0-9]*; do [ "$(readlink $p/ns/net)" = "$0" ] && echo ${p#/proc/}; done; true'
+        script = (
+            'for p in /proc/[0-9]*; do [ "$(readlink $p/ns/net)" = "$0" ] && echo ${p#/proc/}; done; true'
+        )
         pids = [int(pid) for pid in lab.output("router", "sh", "-c", script, network).split()]
         inhabitants = [process for process in processes(lab) if process.pid in pids]
         first = next(process for process in inhabitants if process.parent not in pids)
@@ -83,12 +85,18 @@ VICTIMS: dict[str, tuple[Callable[[RunningLab], Inside], tuple[str, str]]] = {
     "the pod runtime": (by_command(r"topo\.forker"), ("Node", "RuntimeRestarted")),
     "a pod": (of_pod("repair", "app=echo", container=False), ("Pod", "SandboxChanged")),
     "a container": (of_pod("repair", "app=echo", container=True), ("Pod", "Started")),
-    "a DNS server's pod": (of_pod("kube-system", "k8s-app=kube-dns", container=False), ("Pod", "SandboxChanged")),
+    "a DNS server's pod": (
+        of_pod("kube-system", "k8s-app=kube-dns", container=False),
+        ("Pod", "SandboxChanged"),
+    ),
     "a DNS server": (of_pod("kube-system", "k8s-app=kube-dns", container=True), ("Pod", "Started")),
     "the balancer's master": (by_command("haproxy -W"), ("Node", "haproxy ended")),
     "the balancer's worker": (balancer_worker, ("Node", "haproxy ended")),
     "the outside world's page": (by_command("agnhost netexec --http-port=80 "), ("Node", "ProcessRestarted")),
-    "the outside world's name server": (by_command(r"netfns\.dns_server .*outside"), ("Node", "ProcessRestarted")),
+    "the outside world's name server": (
+        by_command(r"netfns\.dns_server .*outside"),
+        ("Node", "ProcessRestarted"),
+    ),
 }
 
 
@@ -103,7 +111,9 @@ def flows(lab: RunningLab) -> list[str]:
         ("outside", f"http://{balanced}/clientip"),
         (CLIENT, "http://www.outside.example/clientip"),
     ]
-    return [f"{source} -> {url}" for source, url in paths if not re.match(r"[\d.]+:\d+", lab.fetch(source, url))]
+    return [
+        f"{source} -> {url}" for source, url in paths if not re.match(r"[\d.]+:\d+", lab.fetch(source, url))
+    ]
 
 
 def told(lab: RunningLab, kind: str, word: str) -> int:
@@ -122,8 +132,12 @@ def test_what_is_killed_comes_back_with_an_event(victim: str, lab: RunningLab) -
     before, process = told(lab, kind, word), find(lab)
     killed = lab.output("router", "sh", "-c", f"kill -9 {process.pid} && echo killed")
     assert killed == "killed\n"
-    wait_until(lambda: told(lab, kind, word) > before, REPAIRED, f"an event that tells {word} on a {kind}", every=0.1)
-    wait_until(lambda: process.pid not in {p.pid for p in processes(lab)} and find(lab), REPAIRED, victim, every=0.1)
+    wait_until(
+        lambda: told(lab, kind, word) > before, REPAIRED, f"an event that tells {word} on a {kind}", every=0.1
+    )
+    wait_until(
+        lambda: process.pid not in {p.pid for p in processes(lab)} and find(lab), REPAIRED, victim, every=0.1
+    )
     try:
         wait_until(lambda: not flows(lab), REPAIRED, every=0.1)
     except AssertionError:
@@ -131,7 +145,9 @@ def test_what_is_killed_comes_back_with_an_event(victim: str, lab: RunningLab) -
 
 
 def test_a_killed_pod_comes_back_under_a_new_address(lab: RunningLab) -> None:
-    pods = {pod["metadata"]["uid"]: pod["status"]["podIP"] for pod in lab.ready_pods(1, "repair", "app=client")}
+    pods = {
+        pod["metadata"]["uid"]: pod["status"]["podIP"] for pod in lab.ready_pods(1, "repair", "app=client")
+    }
     process = of_pod("repair", "app=client", container=False)(lab)
     lab.output("router", "kill", "-9", str(process.pid))
 
@@ -145,10 +161,15 @@ def test_a_killed_pod_comes_back_under_a_new_address(lab: RunningLab) -> None:
 
 def test_links_and_rules_of_a_machine_survive_its_shell(lab: RunningLab) -> None:
     def picture() -> list[str]:
-        return [lab.output("node/worker2", *argv) for argv in (("ip", "-br", "link"), ("ip", "route"), ("nft", "list", "tables"))]
+        return [
+            lab.output("node/worker2", *argv)
+            for argv in (("ip", "-br", "link"), ("ip", "route"), ("nft", "list", "tables"))
+        ]
 
     before, shell = picture(), by_command("mininet:worker2$")(lab)
     lab.output("router", "kill", "-9", str(shell.pid))
-    wait_until(lambda: shell.pid not in {p.pid for p in processes(lab)}, REPAIRED, "the shell's end", every=0.1)
+    wait_until(
+        lambda: shell.pid not in {p.pid for p in processes(lab)}, REPAIRED, "the shell's end", every=0.1
+    )
     wait_until(lambda: lab.exec("node/worker2", "true").returncode == 0, REPAIRED, "a way in", every=0.1)
     assert picture() == before

@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Up:
         return next(iter(host.children(self.process.pid)), None)
 
     def first_process(self) -> int | None:
-        """The first process of the sandbox: a child of the entry process; an orphan, adopted here, once that has gone."""
+        """The first process of the sandbox: a child of the entry process, and an orphan, adopted here, after that."""
         entry = self.entry()
         found = [*(host.children(entry) if entry else ()), *host.children(os.getpid())]
         living = (process for pid in found if (process := host.process_of(pid)) and process.state not in "ZX")
@@ -90,7 +91,8 @@ def kill_soon(find: Callable[[], int | None], up: Up, wait: float) -> None:
     while up.process.poll() is None:
         if found := find():
             time.sleep(wait)  # a moment that was drawn, not one that is hoped for
-            return kill(found)
+            kill(found)
+            return
 
 
 def interrupt(up: Up) -> None:
@@ -127,7 +129,7 @@ def adopting() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def chance() -> random.Random:
     seed = int(os.environ.get("MINIPOD_TEST_SEED") or random.randrange(1 << 32))
-    print(f"MINIPOD_TEST_SEED={seed}")
+    sys.stdout.write(f"MINIPOD_TEST_SEED={seed}\n")
     return random.Random(seed)
 
 
@@ -176,7 +178,7 @@ def test_an_end_while_starting_leaves_nothing(
             assert "is Ready" not in out, f"{way} after {moment:.3f} s: {err}"
             if way == "Ctrl-C" and moment > 0.3 * duration:  # before that, it is Python that is starting
                 assert (up.process.returncode, err.splitlines()[-1]) == (130, "minipod: interrupted")
-        print(f"{way} after {moment:.3f} s: status {up.process.returncode}: {err[-80:]!r}")
+        sys.stdout.write(f"{way} after {moment:.3f} s: status {up.process.returncode}: {err[-80:]!r}\n")
         leaves_nothing(up)
 
 
@@ -197,7 +199,9 @@ def test_a_parent_that_dies_before_its_child_is_ready_leaves_nothing(
         leaves_nothing(up)
 
 
-@pytest.mark.parametrize("way", ["kill -9 of the first process", "minipod down", "kill -9 of a machine's shell first"])
+@pytest.mark.parametrize(
+    "way", ["kill -9 of the first process", "minipod down", "kill -9 of a machine's shell first"]
+)
 def test_an_end_of_a_ready_lab_leaves_nothing(
     way: str, user: User, chance: random.Random, leaves_nothing: Callable[[Up], None]
 ) -> None:
@@ -220,7 +224,11 @@ def test_an_end_of_a_ready_lab_leaves_nothing(
 def test_the_watch_notices_what_is_left(user: User, leaves_nothing: Callable[[Up], None]) -> None:
     others = host.namespaces_of(host.processes())
     detached = "setsid unshare --user sleep 60 & touch $TMPDIR/left-behind"
-    up = Up("none", user.spawn(["sh", "-c", detached], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), others)
+    up = Up(
+        "none",
+        user.spawn(["sh", "-c", detached], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
+        others,
+    )
     up.process.wait()
     try:
         wait_until(lambda: up.look() and up.seen, GONE_WITHIN, "the detached process")

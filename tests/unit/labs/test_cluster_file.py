@@ -1,4 +1,4 @@
-"""A cluster file says what a lab is made of; a mistake in it is told in one line that names place, fact and next step."""
+"""A cluster file says what a lab is made of; a mistake in it is told in one line: place, fact, next step."""
 
 from pathlib import Path
 

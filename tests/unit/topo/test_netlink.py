@@ -35,7 +35,10 @@ def test_an_address_is_an_ifaddrmsg_with_local_address_and_flags() -> None:
     assert bytes_of("addr add 10.244.1.2/24 dev eth0 nodad") == (
         "02180000 07000000 08000200 0af40102 08000100 0af40102 08000800 02000000"
     )
-    assert (only("addr add 10.0.0.1/8 dev eth0").kind, only("addr add 10.0.0.1/8 dev eth0").flags) == (RTM_NEWADDR, NEW)
+    assert (only("addr add 10.0.0.1/8 dev eth0").kind, only("addr add 10.0.0.1/8 dev eth0").flags) == (
+        RTM_NEWADDR,
+        NEW,
+    )
 
 
 def test_an_ipv6_address_keeps_its_sixteen_bytes() -> None:
@@ -53,7 +56,10 @@ def test_a_default_route_has_a_gateway_and_no_destination() -> None:
 
 
 def test_a_route_over_a_link_has_scope_link_and_one_marked_onlink_says_so() -> None:
-    assert bytes_of("route add 10.96.0.0/16 dev cni0") == "02100000 fe03fd01 00000000 08000100 0a600000 08000400 03000000"
+    assert (
+        bytes_of("route add 10.96.0.0/16 dev cni0")
+        == "02100000 fe03fd01 00000000 08000100 0a600000 08000400 03000000"
+    )
     onlink = only("route add 10.244.2.0/24 via 10.244.2.0 dev eth0 onlink").build(INDEXES.__getitem__)
     assert struct.unpack_from("=I", onlink, 8) == (4,)
 
