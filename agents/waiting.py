@@ -20,3 +20,12 @@ async def first_of(work: Coroutine[Any, Any, T], *ends: asyncio.Event) -> T | No
         for future in (task, *waiting):
             future.cancel()
         await asyncio.wait({task})  # it may have something to clean up
+
+
+async def cancel(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks and wait until they have ended; a client that is gone is no error."""
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception) and not isinstance(result, ConnectionError):
+            raise result

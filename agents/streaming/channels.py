@@ -46,6 +46,9 @@ class Channels(Protocol):
     async def send(self, channel: int, data: bytes) -> None:
         """Send on a channel, and wait while the client is slow. Raises ConnectionError when it is gone."""
 
+    async def ping(self) -> None:
+        """Send what a living client answers. Raises ConnectionError when it is gone."""
+
     async def close(self) -> None:
         """End the connection."""
 
@@ -79,6 +82,10 @@ class WebSocketChannels:
         if self._socket.closed:
             raise ConnectionResetError("the client is gone")
         await self._socket.send_bytes(bytes([channel]) + data)
+
+    async def ping(self) -> None:
+        """See Channels."""
+        await self._socket.ping()
 
     async def close(self) -> None:
         """See Channels."""
@@ -154,6 +161,10 @@ class SpdyChannels:
         """See Channels."""
         if channel in self._streams:
             await self._streams[channel].send(data)
+
+    async def ping(self) -> None:
+        """See Channels."""
+        await self._session.ping()
 
     async def close(self) -> None:
         """See Channels."""

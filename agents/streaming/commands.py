@@ -25,7 +25,8 @@ from agents.streaming.channels import (
 )
 from agents.streaming.log_reader import LogReader
 from agents.streaming.pods import Pods
-from agents.streaming.remote_command import Input, StartError, Wanted, cancel, failure, feed, tell
+from agents.streaming.remote_command import Input, StartError, Wanted, failure, feed, tell
+from agents.waiting import cancel
 from controlplane.errors import bad_request
 from controlplane.http import Target
 
@@ -90,7 +91,7 @@ async def _over_spdy(request: web.Request, wanted: Wanted, serve: Serve) -> web.
 async def _serve(
     request: web.Request, channels: Channels, serve: Serve, greeting: Awaitable[None] | None = None
 ) -> None:
-    hung_up = asyncio.ensure_future(connection.hung_up(request))
+    hung_up = asyncio.ensure_future(connection.hung_up(request, channels.ping))
     try:
         if greeting is not None:
             await greeting

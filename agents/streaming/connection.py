@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
@@ -21,7 +21,7 @@ from controlplane.errors import StatusError, bad_request
 LARGEST_MESSAGE = 1 << 20
 SPDY = "SPDY/3.1"
 BUFFER = 1 << 17
-CHECK_EVERY = 1.0
+PING_EVERY = 2.0
 CLOSE_WITHIN = 5.0
 
 
@@ -155,19 +155,21 @@ def upgrade_to_spdy(request: web.Request, known: Sequence[str]) -> UpgradedPipe:
     return UpgradedPipe(reader, writer)
 
 
-async def hung_up(request: web.Request) -> None:
-    """Return when the client has closed its end.
+async def hung_up(request: web.Request, ping: Callable[[], Awaitable[None]]) -> None:
+    """Return when the client is gone, for whoever does not read at the moment and so would not see its end.
 
-    For whoever does not read at the moment because what came before is not taken yet: the end would not be seen.
+    A client that dies with a full pipe before it cannot even say so: its end waits behind what nobody takes. So it is
+    pinged, and the kernel that has lost it answers with a reset.
     """
     socket = request.transport.get_extra_info("socket") if request.transport else None
     if socket is None:
         return
     poll = select.poll()
     poll.register(socket.fileno(), select.POLLRDHUP)
-    # The event loop watches this socket for what can be read, and is not reading: so nobody else can tell.
-    while socket.fileno() >= 0 and not poll.poll(0):  # noqa: ASYNC110
-        await asyncio.sleep(CHECK_EVERY)
+    while socket.fileno() >= 0 and not poll.poll(0):
+        with contextlib.suppress(ConnectionError):
+            await ping()
+        await asyncio.sleep(PING_EVERY)
 
 
 async def close_websocket(socket: web.WebSocketResponse) -> None:

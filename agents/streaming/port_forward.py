@@ -21,6 +21,7 @@ from agents.pod_worker import PodWorker
 from agents.streaming import connection, pods
 from agents.streaming.pods import Pods
 from agents.streaming.spdy_session import Pipe, Refused, Session, Stream
+from agents.waiting import cancel
 from controlplane.http import Target
 
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
@@ -42,11 +43,11 @@ class PortForwardHandler:
         pods.sandbox(worker)
         if connection.wants_websocket(request):
             websocket, _ = await connection.open_websocket(request, (TUNNEL,))
-            await Forwarder(worker).run(connection.WebSocketPipe(websocket))
+            await Forwarder(worker).run(connection.WebSocketPipe(websocket), request)
             await connection.close_websocket(websocket)
             return websocket
         pipe = connection.upgrade_to_spdy(request, (PROTOCOL,))
-        await Forwarder(worker).run(pipe)
+        await Forwarder(worker).run(pipe, request)
         await pipe.close()
         return connection.UpgradedResponse()
 
@@ -59,16 +60,15 @@ class Forwarder:
         self._waiting: dict[str, Stream] = {}  # error streams, by requestID, until their data stream comes
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, pipe: Pipe) -> None:
+    async def run(self, pipe: Pipe, request: web.Request) -> None:
         """Serve a client until it is gone; its connections end with it."""
+        session = Session(pipe, self._accept)
+        serving = asyncio.create_task(session.run())
+        hung_up = asyncio.create_task(connection.hung_up(request, session.ping))
         try:
-            await Session(pipe, self._accept).run()
+            await asyncio.wait({serving, hung_up}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            tasks = set(self._tasks)
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
+            await cancel(serving, hung_up, *self._tasks)
 
     def _accept(self, stream: Stream) -> None:
         kind, request = stream.headers.get("streamtype"), stream.headers.get("requestid", "")

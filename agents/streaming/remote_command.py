@@ -27,6 +27,7 @@ from typing import Any
 from agents.descriptors import chunks, ended, resize, write_all
 from agents.handlers import Target
 from agents.streaming.channels import ERROR, RESIZE, STDERR, STDIN, STDOUT, Channels, Message
+from agents.waiting import cancel
 
 Obj = dict[str, Any]
 SETSID = "/usr/bin/setsid"
@@ -183,15 +184,6 @@ async def execute(channels: Channels, running: Running, hung_up: asyncio.Future[
         running.kill()
         await cancel(ending, feeding, sending)
         running.close()
-
-
-async def cancel(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel tasks and wait until they have ended; a client that is gone is no error."""
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception) and not isinstance(result, ConnectionError):
-            raise result
 
 
 async def tell(channels: Channels, status: Obj) -> None:

@@ -157,6 +157,10 @@ class Session:
         async with self._sending:
             await self._pipe.write(self._encoder.encode(frame))
 
+    async def ping(self) -> None:
+        """Send what a living client answers; the numbers of a server are even. Raises ConnectionError."""
+        await self.send(Frame(PING, 0, number=2))
+
     def forget_if_over(self, number: int) -> None:
         """Forget a stream that has ended both ways."""
         stream = self._streams.get(number)
@@ -167,7 +171,8 @@ class Session:
         if frame.kind == SYN_STREAM:
             await self._open(frame)
         elif frame.kind == PING:
-            await self.send(frame)
+            if frame.number % 2:  # not an answer to ours
+                await self.send(frame)
         elif (stream := self._streams.get(frame.stream)) is None:
             return  # of a stream that has ended meanwhile
         elif frame.kind == DATA:

@@ -137,7 +137,7 @@ def test_a_stream_that_nobody_reads_holds_up_the_client_until_it_is_dropped() ->
         client.say(Frame(SYN_STREAM, 1))
         assert (await client.hear()).kind == SYN_REPLY
         client.say(*[Frame(DATA, 1, data=b"x")] * (QUEUED + 50), Frame(PING, 0, number=1))
-        for _ in range(QUEUED + 60):  # turns of the event loop: far more than the frames need
+        for _turn in range(QUEUED + 60):  # turns of the event loop: far more than the frames need
             await asyncio.sleep(0)
         assert client.unread() >= 49
         client.accepted[0].drop()
