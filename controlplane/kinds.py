@@ -60,6 +60,11 @@ class Kind:
     check_name: NameCheck = subdomain_name
     initial_status: Callable[[Obj], Obj] | None = _empty_status
     counts_generations: bool = False
+    scale_paths: tuple[str, str, str] = (
+        ".spec.replicas",
+        ".status.replicas",
+        "",
+    )  # ... and of the selector's text
 
     @property
     def key(self) -> str:
@@ -113,14 +118,31 @@ class Kinds:
         for row in rows:
             self.add(row)
 
-    def add(self, kind: Kind) -> None:
-        """One more row."""
-        self._by_key[kind.key] = kind
+    def add(self, kind: Kind, *, stored: bool = True, served: bool = True) -> None:
+        """One more row. Of a kind with several versions one is the `stored` one, which `get` finds; those that
+        are `served` have a URL.
+        """
+        if stored:
+            self._by_key[kind.key] = kind
         self._by_type[(kind.api_version, kind.name)] = kind
-        self._by_resource[(kind.group, kind.version, kind.plural)] = kind
+        if served:
+            self._by_resource[(kind.group, kind.version, kind.plural)] = kind
+
+    def remove(self, kind: Kind) -> None:
+        """Takes a version out, and its kind if it is the stored one."""
+        known = self._by_key.get(kind.key)
+        if known is not None and known.version == kind.version:
+            del self._by_key[kind.key]
+        self._by_type.pop((kind.api_version, kind.name), None)
+        self._by_resource.pop((kind.group, kind.version, kind.plural), None)
 
     def __iter__(self) -> Iterator[Kind]:
-        return iter(self._by_key.values())
+        """Every kind once, in the version that is stored."""
+        return iter(tuple(self._by_key.values()))
+
+    def served(self) -> Iterator[Kind]:
+        """Every version that has a URL."""
+        return iter(tuple(self._by_resource.values()))
 
     def get(self, key: str) -> Kind:
         """The row of `key`, e.g. "Pod". Raises StatusError 404."""

@@ -20,6 +20,7 @@ from controlplane.controllers.namespace import NamespaceController
 from controlplane.controllers.node_ipam import POD_RANGE, NodeIpamController
 from controlplane.controllers.node_lifecycle import GRACE, NodeLifecycleController, TaintNewNodes
 from controlplane.controllers.replicaset import ReplicaSetController
+from controlplane.custom.definitions import Definitions
 from controlplane.informers import Informers
 from controlplane.scheduler import Scheduler
 from controlplane.service_allocation import SERVICE_RANGE, ServiceAllocation
@@ -49,6 +50,7 @@ class ControlPlane:
         self.api = API(store)
         self.api.admit_with("Service", ServiceAllocation(service_ranges))
         self.api.admit_with("Node", TaintNewNodes())
+        self.api.admit_with("CustomResourceDefinition", Definitions(self.api))
         self.informers = Informers(self.api)
         self.controllers: tuple[Controller, ...] = (
             Scheduler(self.api, self.informers),

@@ -10,11 +10,13 @@ from typing import Any
 from controlplane.errors import StatusError, bad_request
 from controlplane.meta import Obj
 from controlplane.patch import apply_json_patch, merge
+from controlplane.schema.decode import definitions
 from controlplane.strategic import strategic_merge
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"  # server-side apply: see managed/
 ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 
 
@@ -26,7 +28,7 @@ def apply_patch(current: Obj, patch: Any, content_type: str, definition: str) ->
         patched = merge(current, patch)
     elif content_type == JSON_PATCH:
         patched = apply_json_patch(current, patch)
-    elif content_type == STRATEGIC_PATCH:
+    elif content_type == STRATEGIC_PATCH and definition in definitions():  # custom resources have none
         patched = strategic_merge(current, patch, definition)
     else:
         text = f"the body of the request was in an unknown format - accepted media types include: {', '.join(ACCEPTED)}"

@@ -42,7 +42,7 @@ VERSION: Obj = {
 def groups(kinds: Kinds) -> dict[str, dict[str, list[Kind]]]:
     """Group -> version -> kinds; the core group, "", is among them."""
     result: dict[str, dict[str, list[Kind]]] = {}
-    for kind in (*kinds, *REVIEWS):
+    for kind in (*kinds.served(), *REVIEWS):
         result.setdefault(kind.group, {}).setdefault(kind.version, []).append(kind)
     return result
 

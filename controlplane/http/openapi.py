@@ -19,17 +19,13 @@ from typing import Any
 from controlplane.http.encode import to_json
 from controlplane.kinds import Kind, Kinds
 from controlplane.meta import Obj
+from controlplane.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from controlplane.schema.decode import PREFIX, definitions
 
 COMPONENTS = "#/components/schemas/"
 INFO = {"title": "Kubernetes", "version": "v1.37.0"}
 WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
-PATCH_TYPES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
+PATCH_TYPES = (APPLY_PATCH, JSON_PATCH, MERGE_PATCH)
 
 
 def root(kinds: Kinds) -> Obj:
@@ -56,7 +52,7 @@ def document(kinds: Kinds, place: str) -> Obj | None:
 
 def _by_version(kinds: Kinds) -> dict[str, list[Kind]]:
     found: dict[str, list[Kind]] = {}
-    for kind in kinds:
+    for kind in kinds.served():
         found.setdefault(f"apis/{kind.api_version}" if kind.group else "api/v1", []).append(kind)
     return found
 
@@ -88,10 +84,15 @@ def _operation(kind: Kind, verb: str, action: str) -> Obj:
         operation["parameters"] = [
             {"name": name, "in": "query", "schema": {"type": "string"}} for name in WRITE_PARAMETERS
         ]
-        types = PATCH_TYPES if verb == "patch" else ("application/json",)
+        types = _patch_types(kind) if verb == "patch" else ("application/json",)
         schema = {"$ref": COMPONENTS + kind.definition} if verb != "patch" else {"type": "object"}
         operation["requestBody"] = {"content": {name: {"schema": schema} for name in types}}
     return operation
+
+
+def _patch_types(kind: Kind) -> tuple[str, ...]:
+    """Strategic merge needs a published schema, which custom resources do not have."""
+    return (*PATCH_TYPES, STRATEGIC_PATCH) if kind.definition in definitions() else PATCH_TYPES
 
 
 def _type_of(kind: Kind) -> Obj:

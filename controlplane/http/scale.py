@@ -1,11 +1,12 @@
-"""The scale subresource: the number of replicas of any workload, in one shape.
+"""The scale subresource: the number of replicas of any workload, in one shape. The kind says where it stands:
+
+    (".spec.replicas", ".status.replicas", ".status.selector")    wanted, actual, the selector's text
 
 Source: Kubernetes API reference, Scale v1 autoscaling.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -16,34 +17,30 @@ from controlplane.patching import apply_patch
 from controlplane.selectors import to_text
 
 DEFINITION = "io.k8s.api.autoscaling.v1.Scale"
+Paths = tuple[str, str, str]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a written Scale asks for."""
-
-    replicas: int
-    resource_version: str | None
-
-
-def of(obj: Obj) -> Obj:
+def of(obj: Obj, paths: Paths) -> Obj:
     """The Scale of a workload."""
     metadata = obj["metadata"]
     fields = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status: Obj = {"replicas": (obj.get("status") or {}).get("replicas", 0)}
-    if obj["spec"].get("selector"):
-        status["selector"] = to_text(obj["spec"]["selector"])
+    wanted, actual, selector = (_at(obj, path) for path in paths)
+    status: Obj = {"replicas": actual or 0}
+    if not paths[2]:
+        selector = to_text(obj["spec"]["selector"]) if obj["spec"].get("selector") else None
+    if selector:
+        status["selector"] = selector
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {field: metadata[field] for field in fields if field in metadata},
-        "spec": {"replicas": obj["spec"].get("replicas", 0)},
+        "spec": {"replicas": wanted or 0},
         "status": status,
     }
 
 
-def replicas(current: Obj, body: Any, request: web.Request) -> Wanted:
-    """The number that a PUT or PATCH of `current` asks for. Raises StatusError 400, 422."""
+def patch(current: Obj, body: Any, request: web.Request, paths: Paths) -> Obj:
+    """The merge patch of the workload for a PUT or PATCH of its Scale, `current`. Raises StatusError 400, 422."""
     if request.method == "PATCH":
         body = apply_patch(current, body, request.content_type, DEFINITION)
     if not isinstance(body, dict) or not isinstance(body.get("spec", {}), dict):
@@ -57,4 +54,18 @@ def replicas(current: Obj, body: Any, request: web.Request) -> Wanted:
         raise invalid("Scale", "autoscaling", current["metadata"]["name"], errors.items)
     metadata = body.get("metadata")
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    return Wanted(number, version)
+    result: Any = number
+    for part in reversed(_parts(paths[0])):
+        result = {part: result}
+    return {**result, "metadata": {"resourceVersion": version}}
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split(".") if part]
+
+
+def _at(obj: Obj, path: str) -> Any:
+    found: Any = obj
+    for part in _parts(path):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found if path else None

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from controlplane.errors import StatusError
 from controlplane.kinds import Kind, Kinds
+from controlplane.meta import Obj
 
 OF_NAMESPACES = ("status", "finalize")  # subresources of a namespace itself
 
@@ -29,6 +30,11 @@ class Target:
     name: str
     subresource: str
     rest: str = ""
+
+    def presented(self, obj: Obj) -> Obj:
+        """A stored object in the version that the path names."""
+        wanted = self.kind.api_version
+        return obj if obj["apiVersion"] == wanted else {**obj, "apiVersion": wanted}
 
 
 Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]

@@ -21,10 +21,10 @@ from controlplane.http.encode import answer, read_body
 from controlplane.http.target import Target, no_such_path
 from controlplane.http.watching import flag, number
 from controlplane.meta import Obj
+from controlplane.patching import APPLY_PATCH
 
 Handlers = dict[str, Callable[[], Awaitable[web.Response]]]
 FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
-APPLY_PATCH = "application/apply-patch+yaml"
 BUILT_IN = (
     "",
     "status",
@@ -108,7 +108,15 @@ class Verbs:
             raise bad_request(f"the object in the body ({found}) does not match the URL ({wanted})")
         if obj.get("metadata") is not None and not isinstance(obj["metadata"], dict):
             raise bad_request("metadata: Invalid value: must be an object")
-        return obj
+        stored: Obj = self._stored_version(obj)
+        return stored
+
+    def _stored_version(self, body: Any) -> Any:
+        """An object, or a merge patch, in the version that its kind is stored in."""
+        kind = self.target.kind
+        if not isinstance(body, dict) or body.get("apiVersion") != kind.api_version:
+            return body
+        return {**body, "apiVersion": self.api.kinds.get(kind.key).api_version}
 
     # verbs
 
@@ -119,7 +127,7 @@ class Verbs:
             return answer(
                 self.request, table.table(self.target.kind, [obj], metadata, include), status, self.warnings
             )
-        return answer(self.request, obj, status, self.warnings)
+        return answer(self.request, self.target.presented(obj), status, self.warnings)
 
     async def _get(self) -> web.Response:
         return self._show(self.api.get(self.target.kind.key, self.target.name, self.target.namespace))
@@ -136,7 +144,7 @@ class Verbs:
             "kind": f"{kind.name}List",
             "apiVersion": kind.api_version,
             "metadata": metadata,
-            "items": items,
+            "items": [self.target.presented(obj) for obj in items],
         }
         return answer(self.request, body)
 
@@ -187,7 +195,7 @@ class Verbs:
             target.kind.key,
             target.name,
             target.namespace,
-            await read_body(self.request),
+            self._stored_version(await read_body(self.request)),
             self.request.content_type,
             target.subresource,
             dry_run=self._dry_run(),
@@ -247,7 +255,7 @@ class Verbs:
             "kind": f"{kind.name}List",
             "apiVersion": kind.api_version,
             "metadata": metadata,
-            "items": last,
+            "items": [self.target.presented(obj) for obj in last],
         }
         return answer(self.request, body)
 
@@ -305,14 +313,11 @@ class Verbs:
 
     async def _scale(self) -> web.Response:
         target = self.target
+        paths = target.kind.scale_paths
         current = self.api.get(target.kind.key, target.name, target.namespace)
         if self.request.method in ("PUT", "PATCH"):
             body = await read_body(self.request)
-            wanted = scale.replicas(scale.of(current), body, self.request)
-            patch = {
-                "metadata": {"resourceVersion": wanted.resource_version},
-                "spec": {"replicas": wanted.replicas},
-            }
+            patch = scale.patch(scale.of(current, paths), body, self.request, paths)
             current = self.api.patch(
                 target.kind.key,
                 target.name,
@@ -323,7 +328,7 @@ class Verbs:
             )
         elif self.request.method != "GET":
             raise method_not_allowed(f"method {self.request.method}")
-        return answer(self.request, scale.of(current))
+        return answer(self.request, scale.of(current, paths))
 
 
 def _position(obj: Obj) -> list[str]:

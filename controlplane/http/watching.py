@@ -57,7 +57,7 @@ class WatchStream:
         if self._announce_end or not since:
             self._initial, since = api.list(target.kind.key, target.namespace, **selectors)
         self.watch = api.watch(target.kind.key, target.namespace, since=since, **selectors)
-        self._line = _table_line(request, target) if table.wanted(request) else _json_line
+        self._line = _table_line(request, target) if table.wanted(request) else self._object_line
 
     async def run(self, opened: set[Watch]) -> web.StreamResponse:
         """Answers the request. While it runs its watch is in `opened`, for whoever has to end it."""
@@ -101,21 +101,25 @@ class WatchStream:
             if not going_on or any(event.type == "ERROR" for event in events):
                 return
 
+    def _object_line(self, event: Event) -> bytes:
+        """An event as JSON; objects of the stored version are encoded once for all watchers."""
+        if event.type == "ERROR":
+            return _json_line(event.type, to_json(event.object))
+        shown = self._target.presented(event.object)
+        body = object_json(shown) if shown is event.object else to_json(shown)
+        return _json_line(event.type, body)
+
     def _bookmark(self, annotations: dict[str, str]) -> bytes:
         kind = self._target.kind
         metadata: Obj = {"resourceVersion": str(self.watch.revision), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
-        return _json_line(
-            Event("BOOKMARK", {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata})
-        )
+        body = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}
+        return _json_line("BOOKMARK", to_json(body))
 
 
-def _json_line(event: Event) -> bytes:
-    body = (
-        object_json(event.object) if event.type in ("ADDED", "MODIFIED", "DELETED") else to_json(event.object)
-    )
-    return b'{"type":"%b","object":%b}\n' % (event.type.encode(), body)
+def _json_line(kind: str, body: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (kind.encode(), body)
 
 
 def _table_line(request: web.Request, target: Target) -> Callable[[Event], bytes]:
@@ -126,10 +130,10 @@ def _table_line(request: web.Request, target: Target) -> Callable[[Event], bytes
     def line(event: Event) -> bytes:
         nonlocal first
         if event.type == "ERROR":
-            return _json_line(event)
+            return _json_line(event.type, to_json(event.object))
         metadata = {"resourceVersion": event.object["metadata"].get("resourceVersion", "")}
         row = table.table(target.kind, [event.object], metadata, include, with_columns=first)
         first = False
-        return b'{"type":"%b","object":%b}\n' % (event.type.encode(), to_json(row))
+        return _json_line(event.type, to_json(row))
 
     return line

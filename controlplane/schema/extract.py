@@ -61,6 +61,7 @@ WANTED = [
     "scheduling.v1.PriorityClass",
     "storage.v1.StorageClass",
 ]
+EXTENSIONS = ["io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"]
 
 
 def references(schema: Any) -> Iterator[str]:
@@ -78,7 +79,7 @@ def references(schema: Any) -> Iterator[str]:
 
 def extract(definitions: dict[str, Any]) -> dict[str, Any]:
     """The wanted definitions and what they reach, sorted by name."""
-    waiting = [f"io.k8s.api.{name}" for name in WANTED]
+    waiting = [*EXTENSIONS, *(f"io.k8s.api.{name}" for name in WANTED)]
     kept: dict[str, Any] = {}
     while waiting:
         name = waiting.pop()
