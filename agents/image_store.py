@@ -1,6 +1,6 @@
 """The files that images add to the skeleton, written once for each image: the layer below its containers' changes.
 
-    Program.files --once--> /run/minipod/images/N/  --lowerdir--> every container of that image
+Program.files --once--> /run/minipod/images/N/  --lowerdir--> every container of that image
 """
 
 from __future__ import annotations

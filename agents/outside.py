@@ -16,7 +16,15 @@ from pathlib import Path
 from agents.daemon import Daemon, Spawner
 from agents.outside_dns import CODE, OutsideDns
 
-WEB_ARGV = (sys.executable, "-E", str(CODE / "agents" / "images"), "agnhost", "netexec", "--http-port=80", "--udp-port=-1")
+WEB_ARGV = (
+    sys.executable,
+    "-E",
+    str(CODE / "agents" / "images"),
+    "agnhost",
+    "netexec",
+    "--http-port=80",
+    "--udp-port=-1",
+)
 
 
 class OutsideWorld:
