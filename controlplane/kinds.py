@@ -112,6 +112,7 @@ class Kinds:
     """The rows, found by name, by apiVersion and kind, or by the path of a URL."""
 
     def __init__(self, rows: Iterable[Kind]) -> None:
+        self.changes = 0  # counts up when a row is added or removed
         self._by_key: dict[str, Kind] = {}
         self._by_type: dict[tuple[str, str], Kind] = {}
         self._by_resource: dict[tuple[str, str, str], Kind] = {}
@@ -122,6 +123,7 @@ class Kinds:
         """One more row. Of a kind with several versions one is the `stored` one, which `get` finds; those that
         are `served` have a URL.
         """
+        self.changes += 1
         if stored:
             self._by_key[kind.key] = kind
         self._by_type[(kind.api_version, kind.name)] = kind
@@ -130,6 +132,7 @@ class Kinds:
 
     def remove(self, kind: Kind) -> None:
         """Takes a version out, and its kind if it is the stored one."""
+        self.changes += 1
         known = self._by_key.get(kind.key)
         if known is not None and known.version == kind.version:
             del self._by_key[kind.key]

@@ -12,9 +12,10 @@ from aiohttp import web
 
 from controlplane.api import API
 from controlplane.errors import StatusError
-from controlplane.http import openapi, reviews
+from controlplane.http import reviews
 from controlplane.http.auth import Authenticate, unauthorized
 from controlplane.http.discovery import VERSION, answer_discovery
+from controlplane.http.documents import Documents
 from controlplane.http.encode import BODY_LIMIT, answer, failure
 from controlplane.http.target import Handler, no_such_path, parse
 from controlplane.http.verbs import Verbs
@@ -37,6 +38,7 @@ class _Application:
         self._auth = auth
         self._handlers = handlers
         self._watches: set[Watch] = set()
+        self._documents = Documents(api.kinds)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Whatever happens becomes an answer."""
@@ -76,13 +78,14 @@ class _Application:
                         "/api/v1",
                         "/apis",
                         *(f"/{name}" for name in HEALTH),
+                        "/openapi/v2",
                         "/openapi/v3",
                         "/version",
                     ]
                 },
             )
-        if parts[:2] == ["openapi", "v3"]:
-            return self._openapi(request, "/".join(parts[2:]))
+        if first == "openapi":
+            return self._documents.answer(request, parts[1:])
         if first not in ("api", "apis"):
             raise no_such_path()
         review = reviews.find(request.path)
@@ -91,12 +94,6 @@ class _Application:
         if len(parts) <= (2 if first == "api" else 3):
             return answer_discovery(request, self._api.kinds)
         return await self._resource(request)
-
-    def _openapi(self, request: web.Request, place: str) -> web.Response:
-        found = openapi.document(self._api.kinds, place) if place else openapi.root(self._api.kinds)
-        if found is None:
-            raise no_such_path()
-        return answer(request, found)
 
     async def _resource(self, request: web.Request) -> web.StreamResponse:
         target = parse(self._api.kinds, request.path)

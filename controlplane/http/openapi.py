@@ -39,6 +39,11 @@ def root(kinds: Kinds) -> Obj:
     return {"paths": paths}
 
 
+def places(kinds: Kinds) -> list[str]:
+    """`api/v1`, `apis/apps/v1`, …: what there is a document of."""
+    return sorted(_by_version(kinds))
+
+
 def document(kinds: Kinds, place: str) -> Obj | None:
     """The document of `api/v1` or `apis/GROUP/VERSION`; None when there is no such version."""
     members = _by_version(kinds).get(place)

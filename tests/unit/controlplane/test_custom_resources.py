@@ -1,4 +1,4 @@
-"""Custom resources: their definitions take effect within the write, and their objects are pruned, defaulted, checked."""
+"""Custom resources: a definition takes effect within its write; objects are pruned, defaulted and checked."""
 
 from __future__ import annotations
 
