@@ -13,13 +13,21 @@ from typing import Protocol
 
 from controlplane.api import API
 from controlplane.bootstrap import bootstrap
+from controlplane.controllers.cronjob import CronJobController
+from controlplane.controllers.daemonset import DaemonSetController
 from controlplane.controllers.deployment import DeploymentController
+from controlplane.controllers.disruption import DisruptionController
+from controlplane.controllers.endpoints_mirror import EndpointsMirror
 from controlplane.controllers.endpointslice import EndpointSliceController
 from controlplane.controllers.garbage import GarbageCollector
+from controlplane.controllers.job import FIRST_RETRY, JobController
+from controlplane.controllers.kubernetes_service import KubernetesService
 from controlplane.controllers.namespace import NamespaceController
 from controlplane.controllers.node_ipam import POD_RANGE, NodeIpamController
 from controlplane.controllers.node_lifecycle import GRACE, NodeLifecycleController, TaintNewNodes
 from controlplane.controllers.replicaset import ReplicaSetController
+from controlplane.controllers.statefulset import StatefulSetController
+from controlplane.controllers.storage import StorageController
 from controlplane.custom.definitions import Definitions
 from controlplane.informers import Informers
 from controlplane.scheduler import Scheduler
@@ -35,7 +43,8 @@ class Controller(Protocol):
 
 
 class ControlPlane:
-    """A cluster's deciders. `node_grace` (seconds) is how long a node may be silent; `store` is a new one, or
+    """A cluster's deciders. `node_grace` (seconds) is how long a node may be silent, `job_retry` how long a Job
+    waits after its first failure; `store` is a new one, or
     one that was restored from a journal.
     """
 
@@ -45,6 +54,7 @@ class ControlPlane:
         service_ranges: Sequence[str] = (SERVICE_RANGE,),
         pod_ranges: Sequence[str] = (POD_RANGE,),
         node_grace: float = GRACE,
+        job_retry: float = FIRST_RETRY,
         store: Store | None = None,
     ) -> None:
         self.api = API(store)
@@ -56,6 +66,14 @@ class ControlPlane:
             Scheduler(self.api, self.informers),
             DeploymentController(self.api, self.informers),
             ReplicaSetController(self.api, self.informers),
+            DaemonSetController(self.api, self.informers),
+            StatefulSetController(self.api, self.informers),
+            JobController(self.api, self.informers, first_retry=job_retry),
+            CronJobController(self.api, self.informers),
+            StorageController(self.api, self.informers),
+            DisruptionController(self.api, self.informers),
+            KubernetesService(self.api, self.informers),
+            EndpointsMirror(self.api, self.informers),
             EndpointSliceController(self.api, self.informers),
             NodeIpamController(self.api, self.informers, pod_ranges),
             NodeLifecycleController(self.api, self.informers, grace=node_grace),

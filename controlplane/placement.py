@@ -39,7 +39,7 @@ def why_not(pod: Obj, node: Obj) -> str:
     for taint in untolerated(pod, spec.get("taints") or ()):
         if taint["effect"] in REPELLING:
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
-    if not _is_selected(pod["spec"], node):
+    if not is_selected(pod["spec"], node):
         return "node(s) didn't match Pod's node affinity/selector"
     return ""
 
@@ -59,7 +59,8 @@ def differs(old: Obj, new: Obj) -> bool:
     )
 
 
-def _is_selected(spec: Obj, node: Obj) -> bool:
+def is_selected(spec: Obj, node: Obj) -> bool:
+    """Whether a pod's node selector and required node affinity choose the node."""
     labels = labels_of(node)
     if not all(labels.get(key) == value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from controlplane import disruption
 from controlplane.api import API
 from controlplane.errors import StatusError, bad_request, method_not_allowed
 from controlplane.http import scale, table
@@ -304,9 +305,10 @@ class Verbs:
             self.api.bind(target.name, target.namespace, node)
         else:
             options = body.get("deleteOptions") or {}
-            self.api.delete(
-                "Pod", target.name, target.namespace, grace_period=options.get("gracePeriodSeconds")
-            )
+            if not isinstance(options, dict):
+                raise bad_request("deleteOptions: Invalid value: must be DeleteOptions")
+            dry_run = self._dry_run(options)
+            disruption.evict(self.api, target.name, target.namespace, options, dry_run=dry_run)
         return answer(
             self.request, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201
         )
