@@ -5,6 +5,7 @@ make progress.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from controlplane.errors import FieldErrors
 from controlplane.meta import Obj
@@ -39,8 +40,10 @@ def deployment(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
     _validate_strategy(spec["strategy"], errors)
 
 
-def validate_selector_and_template(spec: Obj, kind: str, errors: FieldErrors) -> None:
-    """A selector that is not empty, and a template whose pods it finds."""
+def validate_selector_and_template(
+    spec: Obj, kind: str, errors: FieldErrors, claims: Collection[str] = ()
+) -> None:
+    """A selector that is not empty, and a template whose pods it finds; `claims` become volumes."""
     selector, template = spec.get("selector"), spec.get("template")
     if selector is None:
         errors.required("spec.selector")
@@ -51,7 +54,7 @@ def validate_selector_and_template(spec: Obj, kind: str, errors: FieldErrors) ->
     if template is None:
         errors.required("spec.template")
         return
-    validate_template(template, "spec.template", errors)
+    validate_template(template, "spec.template", errors, claims=claims)
     labels = template["metadata"].get("labels") or {}
     parsed = from_object(selector)
     if parsed is not None and parsed.requirements and not parsed.matches(labels):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from controlplane import names
 from controlplane.errors import FieldErrors
 from controlplane.meta import Obj
@@ -30,20 +32,27 @@ def validate(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
 
 
 def validate_template(
-    template: Obj, field: str, errors: FieldErrors, *, restart_policies: tuple[str, ...] = ("Always",)
+    template: Obj,
+    field: str,
+    errors: FieldErrors,
+    *,
+    restart_policies: tuple[str, ...] = ("Always",),
+    claims: Collection[str] = (),
 ) -> None:
-    """The pod template of a workload; `restart_policies` are those that this workload allows."""
+    """The pod template of a workload; `restart_policies` are those that this workload allows, `claims` the volumes
+    that it adds itself.
+    """
     validate_labels((template.get("metadata") or {}).get("labels") or {}, f"{field}.labels", errors)
     spec = template.get("spec") or {}
-    validate_pod_spec(spec, f"{field}.spec", errors)
+    validate_pod_spec(spec, f"{field}.spec", errors, claims)
     policy = spec.get("restartPolicy")
     if policy in RESTART_POLICIES and policy not in restart_policies:
         errors.unsupported(f"{field}.spec.restartPolicy", policy, restart_policies)
 
 
-def validate_pod_spec(spec: Obj, field: str, errors: FieldErrors) -> None:
-    """What the kubelet will read."""
-    volumes = _validate_volumes(spec.get("volumes") or [], f"{field}.volumes", errors)
+def validate_pod_spec(spec: Obj, field: str, errors: FieldErrors, claims: Collection[str] = ()) -> None:
+    """What the kubelet will read; `claims` are volumes that come from elsewhere."""
+    volumes = _validate_volumes(spec.get("volumes") or [], f"{field}.volumes", errors) | set(claims)
     containers = spec.get("containers") or []
     if not containers:
         errors.required(f"{field}.containers")

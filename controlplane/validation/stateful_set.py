@@ -39,7 +39,8 @@ def validate(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
     for name, value in spec["persistentVolumeClaimRetentionPolicy"].items():
         if value not in RETENTION:
             errors.unsupported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", value, RETENTION)
-    validate_selector_and_template(spec, "statefulset", errors)
+    claims = [entry["metadata"].get("name", "") for entry in spec.get("volumeClaimTemplates") or ()]
+    validate_selector_and_template(spec, "statefulset", errors, claims)
     no_deadline(spec, "StatefulSet", errors)
     for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
         place = f"spec.volumeClaimTemplates[{index}]"
