@@ -32,6 +32,10 @@ BUILT_IN = (
     "finalize",
     "ephemeralcontainers",
 )  # subresources that are the object seen through another door
+# Kinds whose deletion answers with the object instead of a Status (ReturnDeletedObject in k8s.io/kubernetes).
+RETURNED = frozenset(
+    {"PersistentVolume", "PersistentVolumeClaim", "Pod", "ResourceQuota", "Service", "ServiceAccount"}
+)
 
 
 class Verbs:
@@ -228,7 +232,8 @@ class Verbs:
         target = self.target
         options = await self._delete_options()
         last = self.api.delete(target.kind.key, target.name, target.namespace, **options)
-        if self.api.find(target.kind.key, target.name, target.namespace) is not None:
+        held = self.api.find(target.kind.key, target.name, target.namespace) is not None
+        if held or target.kind.key in RETURNED:
             return self._show(last)
         details = {
             "name": target.name,
