@@ -15,7 +15,7 @@ Source: Kubernetes documentation "Deployments"; k8s.io/kubernetes pkg/controller
 from __future__ import annotations
 
 from controlplane.api import API
-from controlplane.controllers import rollout
+from controlplane.controllers import proportion, rollout
 from controlplane.controllers.pods import by_controller
 from controlplane.informers import Informers
 from controlplane.meta import Key, Obj, annotations_of, controller_of, key_of, owner_reference
@@ -66,8 +66,9 @@ class DeploymentController:
         if deployment is None or "deletionTimestamp" in deployment["metadata"]:
             return
         old, new = self._sets_of(deployment)
-        if deployment["spec"].get("paused"):
-            self._scale_in_proportion(deployment, [*old, *([new] if new else [])])
+        sets = [*old, *([new] if new else [])]
+        if deployment["spec"].get("paused") or proportion.is_scaling(deployment, sets):
+            self._scale_in_proportion(deployment, old, new)
         elif deployment["spec"]["strategy"]["type"] == "Recreate":
             self._recreate(deployment, old, new)
         else:
@@ -107,14 +108,12 @@ class DeploymentController:
             new = self._ensure_new(deployment, old, new)
             self._scale(deployment, new, deployment["spec"]["replicas"])
 
-    def _scale_in_proportion(self, deployment: Obj, sets: list[Obj]) -> None:
-        """Paused: nothing is rolled out, but a changed number of replicas is carried out by the newest
-        ReplicaSet in use.
-        """
-        running = [entry for entry in sets if entry["spec"]["replicas"] > 0] or sets[-1:]
-        if running:
-            others = sum(entry["spec"]["replicas"] for entry in running[:-1])
-            self._scale(deployment, running[-1], max(0, deployment["spec"]["replicas"] - others))
+    def _scale_in_proportion(self, deployment: Obj, old: list[Obj], new: Obj | None) -> None:
+        """Nothing is rolled out, but another number of replicas is carried out by the ReplicaSets in use."""
+        wanted = proportion.sizes(deployment, old, new)
+        for replica_set in (*old, *([new] if new else [])):
+            present = replica_set["spec"]["replicas"]
+            self._scale(deployment, replica_set, wanted.get(replica_set["metadata"]["name"], present))
 
     def _ensure_new(self, deployment: Obj, old: list[Obj], new: Obj | None) -> Obj:
         """The ReplicaSet of the present template: made when missing, and carrying the highest revision."""
@@ -147,6 +146,7 @@ class DeploymentController:
                     "labels": labelled["metadata"]["labels"],
                     "annotations": {
                         **rollout.copied_annotations(deployment),
+                        **proportion.sized_for(deployment),
                         rollout.REVISION: str(revision),
                     },
                     "ownerReferences": [owner_reference(deployment)],
@@ -178,10 +178,14 @@ class DeploymentController:
 
     def _scale(self, deployment: Obj, replica_set: Obj, replicas: int) -> None:
         before = replica_set["spec"]["replicas"]
-        if before == replicas:
+        sized = proportion.sized_for(deployment)
+        if before == replicas and sized.items() <= annotations_of(replica_set).items():
             return
         namespace, name = key_of(replica_set)
-        self._api.patch("ReplicaSet", name, namespace, {"spec": {"replicas": replicas}})
+        patch = {"metadata": {"annotations": sized}, "spec": {"replicas": replicas}}
+        self._api.patch("ReplicaSet", name, namespace, patch)
+        if before == replicas:
+            return
         direction = "up" if replicas > before else "down"
         message = f"Scaled {direction} replica set {name} from {before} to {replicas}"
         self._api.event(deployment, "ScalingReplicaSet", message, component=COMPONENT)
