@@ -23,6 +23,8 @@ from topo.capture import Capture
 from topo.enter import Completed, environment
 from topo.probe import Outcome
 
+END_WITHIN = 5.0  # seconds; the kernel needs far less
+
 
 class Lab:
     """A running lab of this user. Every method raises LabError when the lab has ended."""
@@ -58,7 +60,11 @@ class Lab:
         if self.folder.is_running():
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)
-        wait_for_end(self.info["pid"])
+        if not wait_for_end(self.info["pid"], END_WITHIN):
+            raise LabError(
+                f"lab {self.name}: killed, but a command that went into it is not gone: "
+                "continue or kill the stopped `minipod exec` or `minipod shell`"
+            )
 
     def ask(self, **request: Any) -> tuple[dict[str, Any], list[int]]:
         """One request at the lab's own door (labs.control): the answer and its descriptors."""

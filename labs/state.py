@@ -114,11 +114,15 @@ def all_folders() -> list[StateFolder]:
     return [StateFolder(name, home() / name) for name in names if _NAME.fullmatch(name)]
 
 
-def wait_for_end(pid: int) -> None:
-    """Return when a process, and with it everything in its sandbox, has ended."""
+def wait_for_end(pid: int, timeout: float | None = None) -> bool:
+    """Wait until a process, and with it all of its sandbox, has ended; False when it has not in `timeout` seconds.
+
+    The first process of a sandbox ends last: after every process that entered from the host has been reaped there.
+    """
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
-        return
-    select.select([pidfd], [], [])
+        return True
+    readable, _, _ = select.select([pidfd], [], [], timeout)
     os.close(pidfd)
+    return bool(readable)

@@ -144,9 +144,9 @@ class Process:
     command: str
 
 
-def adopt_orphans() -> None:
-    """Let every orphan among this process's descendants become its child."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+def adopt_orphans(adopt: bool = True) -> None:
+    """Let every orphan among this process's descendants become its child, or no longer."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl PR_SET_CHILD_SUBREAPER")
 
 

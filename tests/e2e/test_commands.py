@@ -11,7 +11,7 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,23 @@ def test_a_reader_that_has_had_enough_is_no_error(lab: RunningLab) -> None:
         assert process.stderr
         process.stdout.close()
         assert (process.stderr.read(), process.wait(timeout=READY)) == ("", 0)
+
+
+def test_down_names_a_stopped_command_that_holds_the_lab(
+    me: User, fresh_lab: Callable[..., RunningLab]
+) -> None:
+    """A stopped nsenter does not reap its child, and the kernel ends a process namespace only when all are reaped."""
+    running = fresh_lab(me, "--workers", "1")
+    words = ["exec", "--name", running.name, "node/worker1", "--", "sh", "-c", "echo on; exec sleep 100"]
+    with me.start(*words) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "on\n"
+        process.send_signal(signal.SIGSTOP)
+        refused(running.minipod("down"), running.name, "minipod exec")
+        process.send_signal(signal.SIGCONT)
+        process.wait(timeout=READY)
+    rows = json.loads(me.minipod("ls", "-o", "json").stdout)
+    assert [row["state"] for row in rows if row["name"] == running.name] == ["stopped"]
 
 
 # ---------------------------------------------------------------- exec

@@ -123,6 +123,7 @@ ENDS: dict[str, Callable[[Up], None]] = {
 def adopting() -> Iterator[None]:
     host.adopt_orphans()
     yield
+    host.adopt_orphans(False)
     host.reap_orphans(known=set())
 
 

@@ -120,8 +120,9 @@ def test_all_folders_are_those_with_possible_names(own_home: Path) -> None:
 def test_waiting_for_a_process_that_has_ended_returns() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
-        wait_for_end(process.pid)
+        assert wait_for_end(process.pid)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        assert not wait_for_end(process.pid, 0.0)
         process.kill()
-        wait_for_end(process.pid)
+        assert wait_for_end(process.pid, 10.0)
         assert process.poll() is not None or process.wait() == -9
