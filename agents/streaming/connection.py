@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from controlplane.errors import StatusError, bad_request
+
+T = TypeVar("T")
 
 LARGEST_MESSAGE = 1 << 20
 SPDY = "SPDY/3.1"
@@ -170,6 +173,24 @@ async def hung_up(request: web.Request, ping: Callable[[], Awaitable[None]]) -> 
         with contextlib.suppress(ConnectionError):
             await ping()
         await asyncio.sleep(PING_EVERY)
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns; it is cancelled when the client goes first. Raises ConnectionResetError then."""
+
+    async def no_ping() -> None:
+        return None  # nothing that was read holds up the news of its end
+
+    working, gone = asyncio.create_task(work), asyncio.create_task(hung_up(request, no_ping))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ConnectionResetError("the client is gone")
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+        await asyncio.wait({working, gone})
 
 
 async def close_websocket(socket: web.WebSocketResponse) -> None:

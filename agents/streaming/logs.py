@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from aiohttp import web
 
 from agents.container import Container
+from agents.streaming.connection import while_connected
 from agents.streaming.log_reader import LogReader
 from agents.streaming.pods import Pods, container
 from controlplane.errors import FieldErrors, bad_request, invalid
@@ -136,7 +137,7 @@ class LogHandler:
             response = web.StreamResponse(headers={"Content-Type": "text/plain"})
             await response.prepare(request)
             with contextlib.suppress(ConnectionError):  # the client has seen enough
-                await _send(response, reader, options, _runs(found))
+                await while_connected(request, _send(response, reader, options, _runs(found)))
         finally:
             reader.close()
         return response

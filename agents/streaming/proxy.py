@@ -22,6 +22,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from agents.streaming.connection import while_connected
 from controlplane.api import API
 from controlplane.errors import StatusError, bad_request
 from controlplane.http import Target
@@ -122,27 +123,25 @@ class ProxyHandler:
         if "upgrade" in request.headers.get("Connection", "").lower():
             raise bad_request("the proxy passes no upgrades on: use `kubectl port-forward`")
         url = URL(self._address(self._api, target) + path, encoded=True)
-        async with self._client() as client:
-            try:
-                async with client.request(
-                    request.method,
-                    url,
-                    headers=_forwarded(request),
-                    data=_body(request),
-                    allow_redirects=False,
-                ) as answer:
-                    return await _pass_back(request, answer, f"{before}/proxy", url)
-            except aiohttp.ClientConnectorError as error:
-                why = os.strerror(error.os_error.errno or errno.EIO).lower()
-                raise unavailable(
-                    f"error trying to reach service: dial tcp {url.raw_authority}: connect: {why}"
-                ) from None
-            except TimeoutError:
-                raise unavailable(
-                    f"error trying to reach service: dial tcp {url.raw_authority}: i/o timeout"
-                ) from None
-            except aiohttp.ClientError as error:
-                raise unavailable(f"error trying to reach service: {error}") from None
+        try:
+            return await while_connected(request, self._pass_on(request, url, f"{before}/proxy"))
+        except aiohttp.ClientConnectorError as error:
+            why = f"connect: {os.strerror(error.os_error.errno or errno.EIO).lower()}"
+        except TimeoutError:
+            why = "i/o timeout"
+        except aiohttp.ClientError as error:
+            raise unavailable(f"error trying to reach service: {error}") from None
+        except ConnectionError:
+            return web.Response()  # the client is gone
+        raise unavailable(f"error trying to reach service: dial tcp {url.raw_authority}: {why}")
+
+    async def _pass_on(self, request: web.Request, url: URL, prefix: str) -> web.StreamResponse:
+        headers, body = _forwarded(request), _body(request)
+        async with (
+            self._client() as client,
+            client.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer,
+        ):
+            return await _pass_back(request, answer, prefix, url)
 
     def _client(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(socket_factory=self._socket, ssl=_unverified(), force_close=True)
