@@ -79,8 +79,8 @@ AUTOSCALER = (
 )
 DISRUPTION_BUDGET = (
     NAME,
-    Column("Min Available", lambda obj: str(obj["spec"].get("minAvailable", "N/A"))),
-    Column("Max Unavailable", lambda obj: str(obj["spec"].get("maxUnavailable", "N/A"))),
+    Column("Min Available", at("spec", "minAvailable", default="N/A")),
+    Column("Max Unavailable", at("spec", "maxUnavailable", default="N/A")),
     Column("Allowed Disruptions", at("status", "disruptionsAllowed", default=0), "integer"),
     AGE,
 )

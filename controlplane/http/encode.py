@@ -96,7 +96,10 @@ def answer(
         body, kind = to_json(value) + b"\n", "application/json"
     response = web.Response(body=body, status=status, content_type=kind)
     for text in warnings or ():
-        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        printable = "".join(
+            c if c.isprintable() else "?" for c in text
+        )  # a header holds no control characters
+        escaped = printable.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{escaped}"')
     return response
 

@@ -27,7 +27,8 @@ def of(obj: Obj, paths: Paths) -> Obj:
     wanted, actual, selector = (_at(obj, path) for path in paths)
     status: Obj = {"replicas": actual or 0}
     if not paths[2]:
-        selector = to_text(obj["spec"]["selector"]) if obj["spec"].get("selector") else None
+        chosen = (obj.get("spec") or {}).get("selector")
+        selector = to_text(chosen) if chosen else None
     if selector:
         status["selector"] = selector
     return {
