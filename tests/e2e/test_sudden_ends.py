@@ -71,8 +71,13 @@ class Up:
         and were there before; what other labs hold, inside of their own process namespaces, is theirs.
         """
         host.reap_orphans(known={self.process.pid})
-        mine = [f"process {process.pid} {process.command}" for process in self.look()]
-        elders = (p.pid for p in host.processes().values() if p.started < self.began and p.pid == p.inner)
+        members = {process.pid: process.command for process in self.look()}
+        mine = [f"process {pid} {command}" for pid, command in members.items()]
+        elders = (
+            p.pid
+            for p in host.processes().values()
+            if p.started < self.began and p.pid == p.inner and p.pid not in members
+        )
         return mine + [f"namespace {name}" for name in self.seen & host.namespaces_of(elders)]
 
     def close(self) -> tuple[str, str]:
@@ -238,7 +243,8 @@ def test_the_watch_notices_what_is_left(user: User, leaves_nothing: Callable[[Up
         assert {line.split()[0] for line in up.left()} == {"process", "namespace"}
         assert f"namespace {namespace}" in up.left()
         os.close(held)
-        assert [line.split()[0] for line in up.left()] == ["process"]
+        now = up.left()
+        assert [line.split()[0] for line in now] == ["process"], now
     finally:
         for process in up.look():
             kill(process.pid)
