@@ -25,7 +25,12 @@ from controlplane.reconciler import Reconciler
 
 COMPONENT = "cronjob-controller"
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-MAX_MISSED = 100  # runs that are looked through to find the last one that was missed
+LOOK_BACK = (
+    3600.0,
+    86400.0,
+    32 * 86400.0,
+    5 * 366 * 86400.0,
+)  # seconds: the last run is mostly in the first span
 
 
 class CronJobController:
@@ -139,11 +144,17 @@ def _last_due(owner: Obj, schedule: cron.Schedule, zone: ZoneInfo, moment: float
     deadline = owner["spec"].get("startingDeadlineSeconds")
     if deadline is not None:
         earliest = max(earliest, moment - deadline)
+    for span in LOOK_BACK:
+        found = _last_within(schedule, zone, max(earliest, moment - span), moment)
+        if found is not None or moment - span <= earliest:
+            return found
+    return None
+
+
+def _last_within(schedule: cron.Schedule, zone: ZoneInfo, start: float, end: float) -> datetime | None:
     found = None
-    following = schedule.next_after(datetime.fromtimestamp(earliest, zone))
-    for _ in range(MAX_MISSED):
-        if following is None or following.timestamp() > moment:
-            break
+    following = schedule.next_after(datetime.fromtimestamp(start, zone))
+    while following is not None and following.timestamp() <= end:
         found = following
         following = schedule.next_after(found)
     return found.astimezone(UTC) if found is not None else None

@@ -20,9 +20,19 @@ from dataclasses import dataclass
 from controlplane.api import API
 from controlplane.controllers import job_status
 from controlplane.controllers.pod_control import PodControl, pod_from_template
-from controlplane.controllers.pods import deletion_order, is_active, is_ready
+from controlplane.controllers.pods import deletion_order, is_active, is_finished, is_ready
 from controlplane.informers import Informers
-from controlplane.meta import Key, Obj, condition, is_true, key_of, now, seconds, with_condition
+from controlplane.meta import (
+    Key,
+    Obj,
+    condition,
+    controller_of,
+    is_true,
+    key_of,
+    now,
+    seconds,
+    with_condition,
+)
 from controlplane.reconciler import Reconciler
 
 COMPONENT = "job-controller"
@@ -64,12 +74,29 @@ class JobController:
         self._pods = informers["Pod"]
         self._control = PodControl(api, self._jobs, self._pods, COMPONENT)
         self.reconciler = Reconciler("job", self._reconcile)
-        self._jobs.on_change(lambda old, new: self.reconciler.enqueue(key_of(new or old or {})))
+        self._jobs.on_change(self._job_changed)
+        self._lost: dict[
+            str, dict[str, set[str]]
+        ] = {}  # Job's uid -> succeeded/failed -> pods gone before counted
+        self._pods.on_change(self._remember_lost)
         self._control.wake(self.reconciler.enqueue)
 
     async def run(self) -> None:
         """Works until cancelled."""
         await self.reconciler.run()
+
+    def _job_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if new is None and old is not None:
+            self._lost.pop(old["metadata"]["uid"], None)
+        self.reconciler.enqueue(key_of(new or old or {}))
+
+    def _remember_lost(self, old: Obj | None, new: Obj | None) -> None:
+        """A pod may end and be deleted before anybody has looked."""
+        owner = controller_of(old) if old is not None and new is None else None
+        if old is None or owner is None or owner["kind"] != "Job" or not is_finished(old):
+            return
+        field = str(old["status"]["phase"]).lower()
+        self._lost.setdefault(owner["uid"], {}).setdefault(field, set()).add(old["metadata"]["uid"])
 
     async def _reconcile(self, key: Key) -> None:
         self._jobs.catch_up()
@@ -78,6 +105,7 @@ class JobController:
         if job is None or "deletionTimestamp" in job["metadata"]:
             return
         if is_true(job, "Complete") or is_true(job, "Failed"):
+            self._lost.pop(job["metadata"]["uid"], None)
             self._expire(job)
             return
         pods = self._sorted(job, self._control.claim(job))
@@ -114,9 +142,10 @@ class JobController:
         there = {pod["metadata"]["uid"] for pod in pods}
         result = []
         for field in ("succeeded", "failed"):
-            named = counted.get(field) or []
+            named = set(counted.get(field) or ())
+            lost = self._lost.get(job["metadata"]["uid"], {}).get(field, set())
             total = (job.get("status") or {}).get(field, 0)
-            result.append(total - len(named) + sum(uid not in there for uid in named))
+            result.append(total - len(named & there) + len(lost - named))
         return result[0], result[1]
 
     # the Job's course
@@ -236,6 +265,7 @@ class JobController:
             status["completedIndexes"] = job_status.format_indexes(_done_indexes(job, pods)) or None
         namespace, name = key_of(job)
         self._api.update_status("Job", name, namespace, status)
+        self._lost.pop(job["metadata"]["uid"], None)
 
 
 def _done_indexes(job: Obj, pods: _Pods) -> set[int]:
