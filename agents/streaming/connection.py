@@ -58,11 +58,20 @@ def _listed(request: web.Request, header: str) -> list[str]:
     ]
 
 
-async def open_websocket(request: web.Request, known: Sequence[str]) -> tuple[web.WebSocketResponse, str]:
-    """Answer the handshake. Returns the connection and the protocol. Raises StatusError."""
-    protocol = _choose(_listed(request, "Sec-WebSocket-Protocol"), known)
+async def open_websocket(
+    request: web.Request, known: Sequence[str], *, plain: bool = False
+) -> tuple[web.WebSocketResponse, str]:
+    """Answer the handshake. Returns the connection and the protocol. Raises StatusError.
+
+    plain: a client that names no protocol is welcome too, and gets "".
+    """
+    offered = _listed(request, "Sec-WebSocket-Protocol")
+    protocol = "" if plain and not offered else _choose(offered, known)
     socket = web.WebSocketResponse(
-        protocols=(protocol,), max_msg_size=LARGEST_MESSAGE, compress=False, timeout=CLOSE_WITHIN
+        protocols=(protocol,) if protocol else (),
+        max_msg_size=LARGEST_MESSAGE,
+        compress=False,
+        timeout=CLOSE_WITHIN,
     )
     await socket.prepare(request)
     return socket, protocol

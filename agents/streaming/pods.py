@@ -5,6 +5,7 @@ Source: Kubernetes' pkg/registry/core/pod/strategy.go (`streamLocation`, `LogLoc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,12 @@ def running_in(worker: PodWorker, found: Container) -> PodSandbox:
     if found.name not in place.containers:
         raise internal(f'unable to upgrade connection: container not found ("{found.name}")')
     return place
+
+
+def port_number(text: str) -> int:
+    """A port as a client writes it; 0 when it is none."""
+    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    return number if number < 1 << 16 else 0
 
 
 def internal(message: str) -> StatusError:

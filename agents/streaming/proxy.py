@@ -23,6 +23,7 @@ from aiohttp import web
 from yarl import URL
 
 from agents.streaming.connection import while_connected
+from agents.streaming.pods import port_number
 from controlplane.api import API
 from controlplane.errors import StatusError, bad_request
 from controlplane.http import Target
@@ -96,7 +97,7 @@ def service_address(api: API, target: Target) -> str:
 
 
 def _url(scheme: str, address: str, port: str) -> str:
-    if not port.isdecimal() or not 0 < int(port[:6]) < 1 << 16:
+    if not port_number(port):
         raise unavailable(f'no port "{port[:100]}" found')
     return f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}"
 

@@ -45,6 +45,16 @@ class Pipe(Protocol):
         """Send, and wait while the other end is slow. Raises ConnectionError when it is gone."""
 
 
+class Sender(Protocol):
+    """What a stream belongs to."""
+
+    async def send(self, frame: Frame) -> None:
+        """Send a frame. Raises ConnectionError."""
+
+    def forget_if_over(self, number: int) -> None:
+        """Forget a stream that has ended both ways."""
+
+
 class Refused(Exception):
     """A stream that is not wanted."""
 
@@ -52,7 +62,7 @@ class Refused(Exception):
 class Stream:
     """One stream of a session. `headers` are those of its SYN_STREAM."""
 
-    def __init__(self, session: Session, number: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, session: Sender, number: int, headers: Mapping[str, str]) -> None:
         self.headers = headers
         self._session = session
         self._number = number
