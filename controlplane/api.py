@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from controlplane import deletion, errors
 from controlplane.builtin_kinds import standard_kinds
+from controlplane.doors import EPHEMERAL, merge_parts
 from controlplane.errors import FieldErrors, bad_request, quote
 from controlplane.events import EventRecorder
 from controlplane.kinds import Kind, Kinds
@@ -31,20 +32,15 @@ from controlplane.newborn import newborn_metadata
 from controlplane.patch import merge
 from controlplane.patching import MERGE_PATCH, apply_patch
 from controlplane.schema.decode import Findings
+from controlplane.schema.zero import with_zeros
 from controlplane.selectors import predicate
 from controlplane.store import Store, Watch
+from controlplane.validation.ephemeral import validate as validate_ephemeral
 from controlplane.validation.meta import validate_metadata
 
 Objects = list[Obj]  # inside the class, `list` is the verb
 
 ITSELF = "minipod"  # the field manager when the control plane writes
-SYSTEM_METADATA = (
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-)
 
 
 class Admitter(Protocol):
@@ -137,6 +133,8 @@ class API:
         obj = {**obj, "metadata": metadata}
         if kind.initial_status is not None and kind.has_status:
             obj["status"] = kind.initial_status(obj)
+        elif "status" in obj:
+            obj["status"] = with_zeros(obj["status"], kind.status_schema)
         obj = self._admit(kind, kind.default(obj), None)
         self._validate(kind, obj, None)
         if self.store.get(kind.key, metadata.get("namespace", ""), metadata["name"]) is not None:
@@ -320,10 +318,13 @@ class API:
         subresource = writer.subresource
         given = wanted.get("metadata") or {}
         _check_preconditions(kind, current, given.get("uid", ""), given.get("resourceVersion", ""))
-        new = self._merge_parts(kind, current, wanted, subresource)
+        new = merge_parts(kind, current, wanted, subresource)
         if not subresource:
             new = self._admit(kind, kind.default(new), current)
             self._validate(kind, new, current)
+        elif subresource == EPHEMERAL:
+            new = kind.default(new)
+            self._check(kind, new, lambda found: validate_ephemeral(new, current, found))
         metadata = new["metadata"]
         if writer.operation == UPDATE:
             managed.track(current, new, kind.schema, writer)
@@ -337,42 +338,22 @@ class API:
             return self._remove(kind, current)
         return self._commit(kind, new, current)
 
-    @staticmethod
-    def _merge_parts(kind: Kind, current: Obj, wanted: Obj, subresource: str) -> Obj:
-        """Which parts of the wanted object may come through this door, and which stay as they are."""
-        if subresource == "status":
-            return {**current, "metadata": dict(current["metadata"]), "status": wanted.get("status") or {}}
-        if subresource == "finalize":
-            return {**current, "metadata": dict(current["metadata"]), "spec": wanted.get("spec") or {}}
-        if subresource == "ephemeralcontainers":
-            added = (wanted.get("spec") or {}).get("ephemeralContainers") or []
-            spec = {**current["spec"], "ephemeralContainers": added}
-            return {**current, "metadata": dict(current["metadata"]), "spec": spec}
-        old = current["metadata"]
-        metadata = {
-            name: value
-            for name, value in (wanted.get("metadata") or {}).items()
-            if name not in SYSTEM_METADATA
-        }
-        metadata |= {
-            name: old[name] for name in (*SYSTEM_METADATA, "resourceVersion", "namespace") if name in old
-        }
-        new = {**wanted, "metadata": metadata}
-        if kind.has_status:
-            new.pop("status", None)
-            if "status" in current:
-                new["status"] = current["status"]
-        return new
-
     def _admit(self, kind: Kind, obj: Obj, old: Obj | None) -> Obj:
         admitter = self._admitters.get(kind.key)
         return obj if admitter is None else admitter.admit(obj, old)
 
     @staticmethod
     def _validate(kind: Kind, new: Obj, old: Obj | None) -> None:
+        def validate(found: FieldErrors) -> None:
+            validate_metadata(new["metadata"], kind.namespaced, kind.check_name, found)
+            kind.validate(new, old, found)
+
+        API._check(kind, new, validate)
+
+    @staticmethod
+    def _check(kind: Kind, new: Obj, validate: Callable[[FieldErrors], None]) -> None:
         found = FieldErrors()
-        validate_metadata(new["metadata"], kind.namespaced, kind.check_name, found)
-        kind.validate(new, old, found)
+        validate(found)
         if found:
             raise errors.invalid(kind.name, kind.group, new["metadata"]["name"], found.items)
 

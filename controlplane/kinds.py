@@ -98,6 +98,12 @@ class Kind:
         return found
 
     @property
+    def status_schema(self) -> Obj:
+        """The published schema of its status; nothing when there is none."""
+        found: Obj = self.schema.get("properties", {}).get("status", {})
+        return found
+
+    @property
     def shape(self) -> Shape:
         """The compiled schema of the whole object."""
         return shape(self.definition)

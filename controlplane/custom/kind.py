@@ -55,6 +55,11 @@ class CustomKind(Kind):
         return {**self.own_schema, "type": "object", "properties": properties}
 
     @property
+    def status_schema(self) -> Obj:
+        """See Kind: what is missing in a status stays missing."""
+        return {}
+
+    @property
     def shape(self) -> Shape:
         """See Kind."""
         return self.own_shape

@@ -70,7 +70,7 @@ def _tolerate(key: str) -> Obj:
 
 def _spec(spec: Obj, defaults: Obj) -> Obj:
     result = {**defaults, **spec}
-    for name in ("containers", "initContainers"):
+    for name in ("containers", "initContainers", "ephemeralContainers"):
         if result.get(name):
             result[name] = [_container(container) for container in result[name]]
     if result.get("volumes"):

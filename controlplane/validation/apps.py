@@ -45,18 +45,19 @@ def validate_selector_and_template(
 ) -> None:
     """A selector that is not empty, and a template whose pods it finds; `claims` become volumes."""
     selector, template = spec.get("selector"), spec.get("template")
+    before = len(errors.items)
     if selector is None:
         errors.required("spec.selector")
     else:
         validate_selector(selector, "spec.selector", errors)
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
             errors.invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
+    parsed = from_object(selector) if len(errors.items) == before else None
     if template is None:
         errors.required("spec.template")
         return
     validate_template(template, "spec.template", errors, claims=claims)
     labels = template["metadata"].get("labels") or {}
-    parsed = from_object(selector)
     if parsed is not None and parsed.requirements and not parsed.matches(labels):
         errors.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
 

@@ -58,7 +58,8 @@ def validate_endpoints(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
         for group in ("addresses", "notReadyAddresses"):
             for position, address in enumerate(subset.get(group) or ()):
                 _validate_address(address.get("ip", ""), "", f"{place}.{group}[{position}].ip", errors)
-        _validate_ports(subset.get("ports") or [], f"{place}.ports", errors)
+        ports = [{"port": 0, **port} for port in subset.get("ports") or ()]  # a slice's port may be left out
+        _validate_ports(ports, f"{place}.ports", errors)
 
 
 def _validate_address(address: str, family: str, field: str, errors: FieldErrors) -> None:

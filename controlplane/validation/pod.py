@@ -8,6 +8,7 @@ from controlplane import names
 from controlplane.errors import FieldErrors
 from controlplane.meta import Obj
 from controlplane.validation.container import validate_container
+from controlplane.validation.ephemeral import validate as validate_ephemeral
 from controlplane.validation.meta import complain, non_negative, one_of, validate_labels
 
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
@@ -29,6 +30,7 @@ def validate(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
             _validate_change(new["spec"], old["spec"], errors)
         return
     validate_pod_spec(new["spec"], "spec", errors)
+    validate_ephemeral(new, None, errors)
 
 
 def validate_template(

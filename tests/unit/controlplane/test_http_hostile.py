@@ -284,6 +284,11 @@ def test_objects_with_something_wrong(request: tuple[str, Any], noise: Any, quer
             *patches,
             ("PATCH", one, as_json(noise, PATCHES[1])),
             ("PATCH", f"{one}/status", as_json(body, PATCHES[0])),
+            (
+                "PATCH",
+                f"{one}/ephemeralcontainers",
+                as_json({"spec": {"ephemeralContainers": [noise]}}, PATCHES[0]),
+            ),
             ("PUT", f"{one}/scale", as_json(noise)),
             (
                 "GET",
