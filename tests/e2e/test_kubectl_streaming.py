@@ -1,17 +1,21 @@
 """kubectl logs, exec, attach, run, cp, port-forward and proxy: the real program against a real lab."""
 
+import asyncio
 import concurrent.futures
 import hashlib
 import json
 import random
 import re
+import struct
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from labs.sockets import short_path
 from tests.e2e.kubectl import Kubectl, unpack_old
 from tests.e2e.session import RunningLab
 from tests.e2e.waiting import wait_until
@@ -404,3 +408,30 @@ def test_old_kubectl_shows_logs_copies_and_forwards(old: Kubectl, tmp_path: Path
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             pages = set(pool.map(forwarded.get, ["/"] * 40))
         assert len(pages) == 1
+
+
+# -------------------------------------------------------------------- Python's clients, which name ports in the request
+
+
+@pytest.mark.parametrize("protocols", [(), ("v4.channel.k8s.io",)], ids=["no protocol", "v4"])
+def test_ports_are_forwarded_over_channels(kubectl: Kubectl, protocols: tuple[str, ...]) -> None:
+    async def scenario(path: Path) -> dict[int, bytes]:
+        url = f"http://lab/api/v1/namespaces/{NAMESPACE}/pods/web/portforward?ports=80,81"
+        told: dict[int, bytes] = {}
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as client,
+            client.ws_connect(url, protocols=protocols) as websocket,
+            asyncio.timeout(SOON),
+        ):
+            await websocket.send_bytes(b"\0GET / HTTP/1.0\r\n\r\n")
+            async for message in websocket:
+                told[message.data[0]] = told.get(message.data[0], b"") + message.data[1:]
+        return told
+
+    with short_path(Path(kubectl.lab.user.home, kubectl.lab.name, "api.sock")) as path:
+        told = asyncio.run(scenario(path))
+    ports = {channel: struct.unpack("<H", data[:2])[0] for channel, data in told.items()}
+    assert ports == {0: 80, 1: 80, 2: 81, 3: 81}
+    assert told[0][2:].startswith(b"HTTP/1.1 200 OK")
+    assert b"connection refused" in told[3]
+    assert len(told[1]) == len(told[2]) == 2
