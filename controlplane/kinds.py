@@ -119,6 +119,8 @@ class Kinds:
 
     def __init__(self, rows: Iterable[Kind]) -> None:
         self.changes = 0  # counts up when a row is added or removed
+        self._followers: list[Callable[[Kind], None]] = []
+        self._known: set[str] = set()  # keys that followers have been told of
         self._by_key: dict[str, Kind] = {}
         self._by_type: dict[tuple[str, str], Kind] = {}
         self._by_resource: dict[tuple[str, str, str], Kind] = {}
@@ -132,9 +134,19 @@ class Kinds:
         self.changes += 1
         if stored:
             self._by_key[kind.key] = kind
+            if kind.key not in self._known:
+                self._known.add(kind.key)
+                for follower in self._followers:
+                    follower(kind)
         self._by_type[(kind.api_version, kind.name)] = kind
         if served:
             self._by_resource[(kind.group, kind.version, kind.plural)] = kind
+
+    def follow(self, follower: Callable[[Kind], None]) -> None:
+        """Calls `follower` with every kind, now with those that are there and later once with each new one."""
+        self._followers.append(follower)
+        for kind in self:
+            follower(kind)
 
     def remove(self, kind: Kind) -> None:
         """Takes a version out, and its kind if it is the stored one."""

@@ -30,10 +30,12 @@ class GarbageCollector:
         self._api = api
         self._dependents: dict[str, Index] = {}
         self.reconciler = Reconciler("garbage", self._reconcile)
-        for kind in api.kinds:
-            if kind.name == "Event":
-                continue
-            informer = informers[kind.key]
+        self._informers = informers
+        api.kinds.follow(self._follow)
+
+    def _follow(self, kind: Kind) -> None:
+        if kind.name != "Event":
+            informer = self._informers[kind.key]
             self._dependents[kind.key] = informer.index(_owner_uids)
             informer.on_change(partial(self._changed, kind))
 
@@ -73,7 +75,10 @@ class GarbageCollector:
 
     async def _reconcile(self, key: tuple[str, str, str]) -> None:
         kind, namespace, name = key
-        obj = self._api.find(kind, name, namespace)
+        try:
+            obj = self._api.find(kind, name, namespace)
+        except StatusError:  # a custom kind whose definition is gone
+            return
         if obj is None:
             return
         finalizers = obj["metadata"].get("finalizers") or ()

@@ -28,12 +28,16 @@ class NamespaceController:
         self._namespaces.on_change(
             lambda old, new: self.reconciler.enqueue((new or old or {})["metadata"]["name"])
         )
-        for kind in self._kinds():
-            informers[kind.key].on_change(self._content_changed)
+        self._informers = informers
+        api.kinds.follow(self._follow)
 
     async def run(self) -> None:
         """Works until cancelled."""
         await self.reconciler.run()
+
+    def _follow(self, kind: Kind) -> None:
+        if kind.namespaced:
+            self._informers[kind.key].on_change(self._content_changed)
 
     def _kinds(self) -> list[Kind]:
         return [kind for kind in self._api.kinds if kind.namespaced]
