@@ -13,6 +13,7 @@ Where to begin reading:
 - store.py       objects, one counter of revisions, watches
 - informer.py, reconciler.py   how everybody who reacts is built, here and in the agents
 - manager.py     all parts put together; bootstrap.py fills a new cluster
+- custom/        kinds that users bring along; managed/  who owns which field (server-side apply)
 - http/          Kubernetes' HTTP API; client.py, apply.py and printing.py are its other end
 
 Invariants: objects are never changed in place; a write is one step of the event loop; controllers talk to
