@@ -435,3 +435,28 @@ def test_ports_are_forwarded_over_channels(kubectl: Kubectl, protocols: tuple[st
     assert told[0][2:].startswith(b"HTTP/1.1 200 OK")
     assert b"connection refused" in told[3]
     assert len(told[1]) == len(told[2]) == 2
+
+
+# -------------------------------------------------------------------- minipod kubectl
+
+
+def test_minipod_kubectl_passes_every_word_and_the_exit_code(kubectl: Kubectl) -> None:
+    lab, there = kubectl.lab, f"--namespace={NAMESPACE}"
+    done = lab.minipod(
+        "kubectl", there, "exec", "web", "-c", "web", "--", "sh", "-c", "echo $0; exit 9", "--name=x"
+    )
+    assert (done.returncode, done.stdout) == (9, "--name=x\n")
+    named = lab.minipod(
+        "kubectl", there, "expose", "pod", "web", "--name=other", "--port=80", "--dry-run=client"
+    )
+    assert (named.returncode, named.stdout) == (0, "service/other exposed (dry run)\n"), named.stderr
+    assert "kubectl controls" in lab.minipod("kubectl", "--help").stdout
+
+
+def test_minipod_kubectl_without_a_lab_says_so(kubectl: Kubectl) -> None:
+    done = kubectl.lab.user.minipod("kubectl", "--name", "no-such-lab", "get", "pods")
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "minipod: lab no-such-lab: not running: start it with `minipod up --name no-such-lab`\n"
+    )
