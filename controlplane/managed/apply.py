@@ -9,6 +9,7 @@ Source: Kubernetes documentation "Server-Side Apply".
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from controlplane.errors import StatusError
@@ -27,6 +28,9 @@ from controlplane.managed.leaves import (
 from controlplane.managed.owners import APPLY, BEFORE, UPDATE, Owned, Owner, Owners
 from controlplane.meta import Obj
 
+KUBECTL = "kubectl"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
 
 def apply(live: Obj | None, config: Obj, schema: Schema, writer: Owner, *, force: bool) -> Obj:
     """The object that `config` makes of `live` (None: there is none yet), with its managedFields. Raises StatusError
@@ -39,7 +43,7 @@ def apply(live: Obj | None, config: Obj, schema: Schema, writer: Owner, *, force
     there = leaves(live, schema)
     owners = book.read(live) or {Owner(BEFORE, UPDATE): Owned(set(there), live["apiVersion"])}
     disputed = _disputed(owners, writer, there, wanted)
-    if disputed and not force:
+    if disputed and not force and not _own_by_annotation(live, schema, writer, disputed):
         raise _conflicts(owners, disputed)
     for owner, paths in disputed.items():
         owners[owner] = Owned(owners[owner].fields - paths, owners[owner].api_version)
@@ -79,6 +83,21 @@ def _disputed(owners: Owners, writer: Owner, there: Leaves, wanted: Leaves) -> d
     otherwise = {path for path, value in wanted.items() if there.get(path, book.MISSING) != value}
     found = {owner: owned.fields & otherwise for owner, owned in owners.items() if owner != writer}
     return {owner: paths for owner, paths in found.items() if paths}
+
+
+def _own_by_annotation(live: Obj, schema: Schema, writer: Owner, disputed: dict[Owner, set[Path]]) -> bool:
+    """Whether all that is disputed is kubectl's own from the time when it applied on the client's side: the annotation
+    that it left names those fields (k8s.io/apimachinery pkg/util/managedfields, lastappliedmanager.go).
+    """
+    text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    if writer.manager != KUBECTL or not text:
+        return False
+    try:
+        applied = json.loads(text)
+    except ValueError:
+        return False
+    named = leaves(applied, schema) if isinstance(applied, dict) else {}
+    return all(paths <= named.keys() for paths in disputed.values())
 
 
 def _conflicts(owners: Owners, disputed: dict[Owner, set[Path]]) -> StatusError:

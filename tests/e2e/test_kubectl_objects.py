@@ -136,6 +136,16 @@ def test_server_side_apply_and_its_conflicts(kube: Kubectl) -> None:
     assert {"kubectl", "you"} <= {entry["manager"] for entry in shown["metadata"]["managedFields"]}
 
 
+def test_server_side_apply_goes_on_where_the_clients_side_ended(kube: Kubectl) -> None:
+    apply(kube, WEB)
+    assert (
+        apply(kube, WEB.replace("1.27", "1.28"), "--server-side")[0]
+        == "deployment.apps/web serverside-applied"
+    )
+    container = get(kube, "deployment", "web")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "nginx:1.28"
+
+
 # ---------------------------------------------------------------- patch, edit, replace
 
 

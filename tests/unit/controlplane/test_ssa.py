@@ -139,6 +139,26 @@ def test_what_was_there_before_belongs_to_nobody_in_particular(api: API) -> None
     assert '"before-first-apply"' in error.value.message
 
 
+def test_kubectl_may_change_what_it_applied_on_the_clients_side(api: API) -> None:
+    before = json.dumps(config(data={"a": "1"}))
+    note = {"kubectl.kubernetes.io/last-applied-configuration": before}
+    api.create(config(data={"a": "1", "b": "1"}, annotations=note))
+    assert api.apply(config(data={"a": "2"}), "kubectl")["data"] == {"a": "2", "b": "1"}
+    for manager, data in (("kubectl", {"b": "2"}), ("you", {"a": "3"})):
+        with pytest.raises(StatusError) as error:
+            api.apply(config(data=data), manager)
+        assert error.value.code == 409
+
+
+@pytest.mark.parametrize("note", ["{", "[]", "3", '{"data": 3}'])
+def test_a_broken_note_of_kubectls_settles_nothing(api: API, note: str) -> None:
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": note}
+    api.create(config(data={"a": "1"}, annotations=annotations))
+    with pytest.raises(StatusError) as error:
+        api.apply(config(data={"a": "2"}), "kubectl")
+    assert error.value.code == 409
+
+
 def test_objects_that_nobody_applies_are_not_tracked(api: API) -> None:
     api.create(config(data={"a": "1"}))
     patched = api.patch("ConfigMap", "c", "default", {"data": {"a": "2"}}, MERGE_PATCH, manager="me")
