@@ -1,7 +1,8 @@
 """The stand-in for an image that nobody has described: listens on the declared ports and says who it is.
 
     generic [--image=NAME] TCP:80 TCP:443 UDP:53 …
-    TCP port -> HTTP; any path gets the pod's identity, the client's address and the request's headers as text
+    TCP port -> HTTP; any path gets the pod's identity, the client's address and the request's headers as text;
+                gRPC clients hear that it is SERVING
     UDP port -> each datagram comes back
 
 So a manifest of an unknown application applies unchanged, its probes pass and its packets can be followed.
@@ -47,7 +48,7 @@ def listen(loop: Loop, protocol: str, port: int, image: str) -> None:
     if protocol == "UDP":
         answer_datagrams(loop, listen_udp(port), lambda data, _client: data)
     elif protocol == "TCP":
-        HTTPServer(loop, listen_tcp(port), lambda request: answer(request, image))
+        HTTPServer(loop, listen_tcp(port), lambda request: answer(request, image), grpc=True)
     else:
         log(f"{image} (stand-in): {protocol} port {port} is not served: this stand-in speaks TCP and UDP")
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 
 from agents.images.eventloop import READ, WRITE, Loop
+from agents.images.grpc_health import PREFACE, GrpcConnection
 from agents.images.http_message import (
     MAX_HEAD,
     REASONS,
@@ -51,7 +52,8 @@ class HTTPServer:
 
     `handler` is called for each request; an error in it is answered with 500 and told in the log. `server` is
     the Server header. `on_answer`, when given, is called with each request and its response (access log);
-    `error_page` makes the body for a request that could not be read.
+    `error_page` makes the body for a request that could not be read. `grpc`: clients that begin with HTTP/2 get
+    the answer to a gRPC health check.
     """
 
     def __init__(
@@ -63,14 +65,16 @@ class HTTPServer:
         server: str = "",
         on_answer: Callable[[Request, Response], None] | None = None,
         error_page: Callable[[int], Response] | None = None,
+        grpc: bool = False,
     ) -> None:
         self.loop = loop
         self.handler = handler
         self.server = server
         self.on_answer = on_answer
         self.error_page = error_page or (lambda status: text_response(f"{status} {REASONS[status]}", status))
+        self.grpc = grpc
         self._listener = listener
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, Connection | GrpcConnection] = {}
         self._slow: set[int] = set()
         self._when_drained: Callable[[], None] | None = None
         loop.add(listener.fileno(), READ, self._accept)
@@ -106,6 +110,14 @@ class HTTPServer:
             self.loop.change(self._listener.fileno(), READ)
         if self._when_drained and not self._connections:
             self._when_drained()
+
+    def hand_to_grpc(self, sock: socket.socket, received: bytes) -> None:
+        """A connection turns out to speak HTTP/2 (called by the connection)."""
+        descriptor = sock.fileno()
+        self.loop.remove(descriptor)
+        connection = GrpcConnection(self, sock, received)
+        if sock.fileno() >= 0:
+            self._connections[descriptor] = connection
 
     @property
     def draining(self) -> bool:
@@ -222,7 +234,11 @@ class Connection:
             self.idle = False
             self.deadline = time.monotonic() + REQUEST_SECONDS
         self.received += data
-        self._serve()
+        if self._server.grpc and PREFACE.startswith(self.received[: len(PREFACE)]):
+            if len(self.received) >= len(PREFACE):
+                self._server.hand_to_grpc(self._sock, self.received)
+        else:
+            self._serve()
 
     def _serve(self) -> None:
         """Answer the request that is complete in what was received, if there is one."""
