@@ -166,7 +166,10 @@ class Kubelet:
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY)
-            self._renew_lease()
+            try:
+                self._renew_lease()
+            except StatusError as error:  # the journal is full: the node lives on all the same
+                log.warning("kubelet %s: its Lease is not renewed: %s", self.name, error)
             for worker in tuple(self.workers.values()):
                 worker.refresh_volumes()
 

@@ -54,6 +54,7 @@ class Cluster:
         self.underlay: Underlay
         self.runtime: Runtime
         self._parts: list[Coroutine[Any, Any, None]] = []
+        self._running_kubelets: dict[str, asyncio.Task[None]] = {}
 
     async def build(self) -> None:
         """Make the machines, the pod runtime and the first objects. Raises UnderlayError."""
@@ -71,6 +72,12 @@ class Cluster:
             group.create_task(self.control_plane.run())
             for part in self._parts:
                 group.create_task(part)
+            for name, kubelet in self.kubelets.items():
+                self._running_kubelets[name] = group.create_task(kubelet.run())
+
+    def stop_kubelet(self, node: str) -> None:
+        """What a node is like whose kubelet has died: its pods go on, and nobody speaks for it. Raises KeyError."""
+        self._running_kubelets[node].cancel()
 
     def machine(self, name: str) -> Machine:
         """A machine by name. Raises KeyError."""
@@ -96,7 +103,7 @@ class Cluster:
                 MasqueradeAgent(self.api, spot.name, kernel, POD_CIDRS),
                 KubeProxy(self.api, spot.name, kernel, POD_CIDRS, SERVICE_CIDRS),
             )
-            self._parts += [kubelet.run(), *(agent.run() for agent in agents)]
+            self._parts += [agent.run() for agent in agents]
         self._parts.append(guardian.run())
 
     def _add_services(self) -> None:

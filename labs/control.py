@@ -4,6 +4,7 @@
     {"do": "socket", "machine": …, "family": …, "type": …}   ->  {} with a socket made in that network
     {"do": "capture", "machine": …, "device": …}             ->  {} with a packet socket on that device
     {"do": "status"}                         ->  machines, nodes, pods in numbers
+    {"do": "stop-kubelet", "node": …}        ->  {}: a node dies, as far as the cluster can tell
 
 One request a message (topo.wire) on a Unix socket in the lab's folder, which only its owner may open.
 """
@@ -74,10 +75,13 @@ class ControlServer:
                     self._send_socket(connection, request, lambda: capture.open_socket(device))
                 case "status":
                     wire.send(connection, self.status())
+                case "stop-kubelet":
+                    self._cluster.stop_kubelet(str(request["node"]))
+                    wire.send(connection, {})
                 case other:
                     wire.send(
                         connection,
-                        {"error": f"control: do: want enter, socket, capture or status, got {other!r}"},
+                        {"error": f"control: do: want enter, socket, capture, status or stop-kubelet, got {other!r}"},
                     )
         except (LabError, KeyError, OSError) as error:
             wire.send(connection, {"error": str(error)})
