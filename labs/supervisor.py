@@ -23,6 +23,7 @@ from agents.pod_status import timestamp
 from controlplane import pki
 from controlplane.http import make_app, serve
 from controlplane.http.auth import credentials
+from controlplane.http.tokens import token_handler
 from controlplane.resume import renew
 from labs import objects
 from labs.cluster import Cluster
@@ -101,7 +102,9 @@ def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[s
     at_node = cluster.machine(plan.CONTROL_PLANE).namespaces.call(at_the_node, NETWORK)
     node_namespaces = cluster.machine(plan.CONTROL_PLANE).namespaces
     streams = streaming.handlers(cluster.api, cluster.kubelets, node_namespaces)
-    app = make_app(cluster.api, auth=credentials(os.urandom(32).hex()), handlers=streams)
+    key = os.urandom(32).hex()
+    handlers = {**streams, ("serviceaccounts", "token"): token_handler(cluster.api, key)}
+    app = make_app(cluster.api, auth=credentials(key), handlers=handlers)
     return app, [unix, on_host, at_node], context
 
 

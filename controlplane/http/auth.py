@@ -1,7 +1,7 @@
 """Who is asking? A check that is plugged into the application; no answer is 401.
 
 A Unix socket is trusted: who can open it may do everything (its folder is closed to others). Over TCP a
-client shows a certificate of the lab's own authority, or the lab's token.
+client shows a certificate of the lab's own authority, the lab's key, or a service account's token signed with it.
 
 Source: Kubernetes documentation "Authenticating".
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from controlplane.errors import StatusError
+from controlplane.http.tokens import claims_of
 
 ADMIN = "kubernetes-admin"
 Authenticate = Callable[[web.Request], str | None]  # the user's name, or None: not known
@@ -25,9 +26,9 @@ def trusted(request: web.Request) -> str | None:
     return ADMIN
 
 
-def credentials(token: str) -> Authenticate:
-    """The check for a server that listens on a Unix socket and on TCP with TLS: socket, certificate or bearer
-    `token`.
+def credentials(key: str) -> Authenticate:
+    """The check for a server that listens on a Unix socket and on TCP with TLS: socket, certificate, or a bearer's
+    `key` or token.
     """
 
     def authenticate(request: web.Request) -> str | None:
@@ -41,11 +42,16 @@ def credentials(token: str) -> Authenticate:
         if certificate:
             return _common_name(certificate)
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
-            return ADMIN
-        return None
+        return _bearer(given.strip(), key) if scheme.lower() == "bearer" else None
 
     return authenticate
+
+
+def _bearer(given: str, key: str) -> str | None:
+    if given.isascii() and hmac.compare_digest(given, key):
+        return ADMIN
+    claims = claims_of(key, given)
+    return None if claims is None else str(claims["sub"])
 
 
 def _common_name(certificate: dict[str, tuple[tuple[tuple[str, str], ...], ...]]) -> str:

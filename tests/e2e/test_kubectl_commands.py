@@ -305,6 +305,22 @@ def test_rights(kube: Kubectl) -> None:
     assert "kubernetes-admin" in text(kube, "auth", "whoami")
 
 
+def test_a_service_accounts_token_opens_the_api_inside_the_cluster(kube: Kubectl) -> None:
+    text(kube, "run", "one", "--image=nginx")
+    text(kube, "wait", "--for=condition=Ready", "pod/one", WITHIN)
+    token = text(kube, "create", "token", "default").strip()
+
+    def code(bearer: str) -> str:
+        url, header = "https://kubernetes.default.svc/version", f"Authorization: Bearer {bearer}"
+        place = f"pod/one.{kube.namespace}"
+        return kube.lab.output(
+            place, "curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", header, url
+        )
+
+    assert code(token) == "200"
+    assert code(token[:-2] + "AA") == "401"
+
+
 def test_there_are_no_metrics(kube: Kubectl) -> None:
     for words in (["top", "pods"], ["top", "nodes"]):
         done = kube.run(*words)
