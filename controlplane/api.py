@@ -203,6 +203,8 @@ class API:
         metadata = config.get("metadata") or {}
         if metadata.get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
+        if subresource == "status":
+            config = {name: part for name, part in config.items() if name != "spec"}
         live = self.find(kind.key, metadata.get("name", ""), metadata.get("namespace", ""))
         writer = managed.applier(manager, subresource)
         wanted = managed.apply(live, config, kind.schema, writer, force=force)

@@ -85,7 +85,7 @@ class _Application:
                 },
             )
         if first == "openapi":
-            return self._documents.answer(request, parts[1:])
+            return await self._documents.answer(request, parts[1:])
         if first not in ("api", "apis"):
             raise no_such_path()
         review = reviews.find(request.path)

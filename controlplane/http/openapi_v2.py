@@ -34,9 +34,10 @@ def document(kinds: Kinds) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
     for place in openapi.places(kinds):
-        found = openapi.document(kinds, place) or {}
-        paths |= found["paths"]
-        schemas |= found["components"]["schemas"]
+        found = openapi.document(kinds, place)
+        if found is not None:
+            paths |= found["paths"]
+            schemas |= found["components"]["schemas"]
     definitions = json.loads(to_json(schemas).replace(openapi.COMPONENTS.encode(), REFERENCE.encode()))
     return {"swagger": "2.0", "info": openapi.INFO, "paths": paths, "definitions": definitions}
 

@@ -159,6 +159,15 @@ def test_a_broken_note_of_kubectls_settles_nothing(api: API, note: str) -> None:
     assert error.value.code == 409
 
 
+def test_a_status_is_applied_through_its_own_door(api: API) -> None:
+    api.create(web(replicas=2))
+    config = {**web(replicas=5), "status": {"replicas": 2}}
+    applied = api.apply(config, "reporter", subresource="status")
+    assert (applied["spec"]["replicas"], applied["status"]["replicas"]) == (2, 2)
+    assert fields_of(applied, "reporter") == {".status.replicas"}
+    assert {owner.subresource for owner in owners.read(applied) if owner.manager == "reporter"} == {"status"}
+
+
 def test_objects_that_nobody_applies_are_not_tracked(api: API) -> None:
     api.create(config(data={"a": "1"}))
     patched = api.patch("ConfigMap", "c", "default", {"data": {"a": "2"}}, MERGE_PATCH, manager="me")
