@@ -324,6 +324,8 @@ class API:
         if not subresource:
             new = self._admit(kind, kind.default(new), current)
             self._validate(kind, new, current)
+        elif subresource == "status" and kind.validates_status:
+            self._validate(kind, new, current)
         elif subresource == EPHEMERAL:
             new = kind.default(new)
             self._check(kind, new, lambda found: validate_ephemeral(new, current, found))

@@ -60,6 +60,9 @@ class Kind:
     check_name: NameCheck = subdomain_name
     initial_status: Callable[[Obj], Obj] | None = _empty_status
     counts_generations: bool = False
+    validates_status: bool = (
+        False  # whether `validate` also holds what is written as status against the rules
+    )
     scale_paths: tuple[str, str, str] = (
         ".spec.replicas",
         ".status.replicas",

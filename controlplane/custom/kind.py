@@ -93,6 +93,7 @@ def _row(definition: Obj, version: Obj) -> CustomKind:
         validate=_validator(schema),
         initial_status=None,
         counts_generations=True,
+        validates_status=True,
         scale_paths=_scale_paths(subresources.get("scale")),
         own_schema=schema,
         own_shape=structural.Structural(schema, known),

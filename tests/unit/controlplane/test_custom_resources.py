@@ -40,7 +40,7 @@ COLUMNS = [
 
 
 def version(name: str = "v1", *, storage: bool = True, **more: Any) -> Obj:
-    schema = {"type": "object", "properties": {"spec": SPEC, "status": {"type": "object", **PRESERVE}}}
+    schema = {"type": "object", "properties": {"spec": SPEC, "status": STATUS}}
     parts = {"served": True, "storage": storage, "schema": {"openAPIV3Schema": schema}}
     return {
         "name": name,
@@ -51,7 +51,11 @@ def version(name: str = "v1", *, storage: bool = True, **more: Any) -> Obj:
     }
 
 
-PRESERVE = {"x-kubernetes-preserve-unknown-fields": True}
+STATUS = {
+    "type": "object",
+    "x-kubernetes-preserve-unknown-fields": True,
+    "properties": {"active": {"type": "integer"}},
+}
 
 
 def definition(*versions: Obj, **spec: Any) -> Obj:
@@ -137,6 +141,13 @@ def test_values_are_held_against_the_schema(custom: API, spec: Obj, text: str) -
 
 def test_what_is_required(custom: API) -> None:
     assert "spec.schedule: Required value" in complaint(custom, {**cron_tab(), "spec": {}})
+
+
+def test_a_status_is_held_against_the_schema_too(custom: API) -> None:
+    custom.create(cron_tab())
+    with pytest.raises(StatusError) as error:
+        custom.patch(KIND, "c", "default", {"status": {"active": "x"}}, subresource="status")
+    assert 'status.active in body must be of type integer: "string"' in error.value.message
 
 
 def test_unknown_fields_are_pruned_and_told(custom: API) -> None:

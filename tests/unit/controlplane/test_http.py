@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from controlplane.api import API
 from controlplane.errors import StatusError
@@ -368,65 +366,6 @@ def test_health_version_and_root(over_http: Callable[..., None]) -> None:
         assert await (await client.get("/readyz")).text() == "ok"
         assert (await (await client.get("/version")).json())["minor"] == "37"
         assert "/apis" in (await (await client.get("/")).json())["paths"]
-
-    over_http(scenario)
-
-
-FIELDS = [
-    "metadata",
-    "name",
-    "namespace",
-    "labels",
-    "spec",
-    "ports",
-    "port",
-    "selector",
-    "type",
-    "clusterIP",
-    "template",
-    "containers",
-    "image",
-    "matchLabels",
-    "replicas",
-    "data",
-    "ownerReferences",
-    "finalizers",
-    "generateName",
-]
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**40), 2**40)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=6),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(FIELDS),
-            inner,
-            max_size=5,
-        )
-    ),
-    max_leaves=14,
-)
-PLURALS = ["pods", "services", "configmaps", "secrets", "endpoints", "events", "serviceaccounts"]
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(plural=st.sampled_from(PLURALS), name=st.sampled_from(["", "/x", "/x/status"]), body=JSON)
-def test_no_body_is_ever_an_accident(
-    over_http: Callable[..., None], plural: str, name: str, body: Any
-) -> None:
-    async def scenario(client: Http) -> None:
-        path = f"/api/v1/namespaces/default/{plural}{name}"
-        headers = {"Content-Type": "application/merge-patch+json"}
-        answers = [
-            await client.post(f"/api/v1/namespaces/default/{plural}", json=body),
-            await client.put(path, json=body),
-            await client.patch(path, data=json.dumps(body), headers=headers),
-            await client.delete(path, json=body),
-        ]
-        assert all(answer.status < 500 for answer in answers), [await answer.text() for answer in answers]
 
     over_http(scenario)
 
