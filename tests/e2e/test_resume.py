@@ -9,6 +9,7 @@ The moments are drawn from a seed that a failure tells; MINIPOD_TEST_SEED=N draw
 import http.client
 import os
 import random
+import resource
 import shutil
 import signal
 import threading
@@ -227,6 +228,29 @@ def test_a_new_lab_puts_the_old_objects_aside(lab: RunningLab) -> None:
     shutil.copy(folder / "journal.old", folder / "journal")
     resume(lab)
     assert values(lab) == {"kept": "x"}
+
+
+def test_a_full_disk_refuses_writes_and_the_lab_lives_on(lab: RunningLab) -> None:
+    journal, pid = lab.user.home / lab.name / "journal", lab.info()["pid"]
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (journal.stat().st_size + 50_000, hard))
+    kubectl = Kubectl.of(lab, "default")
+    refused = None
+    for number in range(60):
+        answer = kubectl.run("create", "configmap", f"c{number}", f"--from-literal=value={'x' * 4000}")
+        if answer.returncode != 0:
+            refused = f"c{number}"
+            assert b"journal: File too large: nothing was changed: make room in" in answer.stderr
+            break
+    assert refused is not None
+    found = values(lab)
+    assert refused not in found
+    assert found, "reading goes on"
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+    kubectl.output("create", "configmap", "later", "--from-literal=value=y")
+    kill(lab)
+    assert "torn" not in resume(lab)
+    assert values(lab) == {**found, "later": "y"}
 
 
 def test_nothing_to_resume(me: User) -> None:
