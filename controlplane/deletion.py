@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import time
 
-from controlplane.errors import FieldError, bad_request
+from controlplane.errors import FieldError, bad_request, forbidden
 from controlplane.meta import Obj, timestamp, with_metadata
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+IMMORTAL = ("default", "kube-public", "kube-system")
 _FINALIZER_OF = {"Background": None, "Foreground": FOREGROUND, "Orphan": ORPHAN}
 
 
 def mark(kind: str, obj: Obj, grace_period: int | None, propagation: str) -> Obj | None:
     """The object marked as going away; the same object if it already is, no sooner; None if nothing holds it.
 
-    `grace_period` is in seconds, None for the pod's own. Raises StatusError 400.
+    `grace_period` is in seconds, None for the pod's own. Raises StatusError 400, and 403 for a namespace that every
+    cluster has.
     """
     if propagation not in _FINALIZER_OF:
         text = f'Unsupported value: "{propagation}": supported values: "Background", "Foreground", "Orphan"'
@@ -32,6 +34,8 @@ def mark(kind: str, obj: Obj, grace_period: int | None, propagation: str) -> Obj
     if grace_period is not None and grace_period < 0:
         grace_period = 1
     metadata = obj["metadata"]
+    if kind == "Namespace" and metadata["name"] in IMMORTAL:
+        raise forbidden("namespaces", "", metadata["name"], "this namespace may not be deleted")
     finalizers = list(metadata.get("finalizers") or ())
     extra = _FINALIZER_OF[propagation]
     if extra and extra not in finalizers and "deletionTimestamp" not in metadata:

@@ -527,3 +527,13 @@ def test_the_clusters_own_service_comes_back(cluster: Run) -> None:
         await one.until(lambda: one.api.get("Endpoints", "kubernetes", "default"))
 
     cluster(scenario)
+
+
+def test_the_clusters_own_namespaces_stay(cluster: Run) -> None:
+    async def scenario(one: Any) -> None:
+        with pytest.raises(StatusError) as caught:
+            one.api.delete("Namespace", "default")
+        assert caught.value.code == 403
+        assert caught.value.message == 'namespaces "default" is forbidden: this namespace may not be deleted'
+
+    cluster(scenario)
