@@ -1,4 +1,4 @@
-"""What a container is started with: from the pod's object to the message that topo.pod_init understands.
+"""What a container is started with: from the pod's object to the message that topo.runtime sends.
 
 image, command, args -> agents.images -> program ─┐
 env, envFrom, Services -> container_env ──────────┼─> {"name", "argv", "env", "root", "log", …}

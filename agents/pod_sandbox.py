@@ -1,7 +1,7 @@
-"""A pod as the kubelet holds it: its first process, the channel to that, and the containers inside.
+"""A pod as the kubelet holds it: the process that holds its namespaces, and the containers inside.
 
-kubelet ── start, signal ──> channel ──> topo.pod_init
-        <── exited, gone ──              (`gone`: the first process died, and the pod's namespaces with it)
+kubelet ── start, signal ──> PodSandbox ──> topo.runtime ──> pause, containers
+        <── exited, gone ──      (`gone`: the pause process died, so the containers are ended as well)
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from topo import wire
 from topo.enter import POD, Namespaces
-from topo.runtime import Runtime
+from topo.runtime import Container, ContainerStartError, Process, Runtime, RuntimeUnavailable
+
+__all__ = ["GONE", "ContainerStartError", "PodSandbox"]
 
 Message = dict[str, Any]
 GONE: Message = {"event": "gone"}
-
-
-class ContainerStartError(Exception):
-    """A container could not be started; the message is the one of a container runtime."""
+LAST_WORDS = 2.0  # seconds for the end of a container's output to reach its log
 
 
 class PodSandbox:
@@ -31,78 +31,95 @@ class PodSandbox:
     containers: the namespaces of each that runs. inputs: what writes to the input of those that have one.
     """
 
-    def __init__(self, pid: int, channel: socket.socket, on_event: Callable[[Message], None]) -> None:
-        self.pid = pid
-        self.namespaces = Namespaces.of_process(os.pidfd_open(pid), POD)
+    def __init__(self, runtime: Runtime, pause: Process, on_event: Callable[[Message], None]) -> None:
+        self.pid = pause.pid
+        self.namespaces = Namespaces.of_process(os.dup(pause.pidfd), POD)
         self.containers: dict[str, Namespaces] = {}
         self.inputs: dict[str, int] = {}
-        self._channel = channel
+        self.closed = False  # whether the pod has ended, or was told to
+        self._runtime = runtime
+        self._pause = pause
         self._on_event = on_event
-        self._starting: dict[str, asyncio.Future[None]] = {}
-        channel.setblocking(False)
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(channel, self._receive)
+        self._processes: dict[str, Process] = {}
+        self._doomed: set[str] = set()  # to be killed as soon as they are there
+        self._tasks: set[asyncio.Task[None]] = set()
+        pause.when_ended(lambda *_: self._lost())
 
     @classmethod
     async def create(
         cls, runtime: Runtime, hostname: str, network: int | None, on_event: Callable[[Message], None]
     ) -> PodSandbox:
         """Start a pod's first process; `network` as in Runtime.create_pod. Raises RuntimeUnavailable, OSError."""
-        pid, channel = await runtime.create_pod(hostname, network)
-        return cls(pid, channel, on_event)
+        return cls(runtime, await runtime.create_pod(hostname, network), on_event)
 
     async def start(self, container: Message) -> None:
-        """Start a container and wait until its program runs. Raises ContainerStartError."""
-        answer: asyncio.Future[None] = self._loop.create_future()
-        self._starting[container["name"]] = answer
+        """Start a container and wait until its program runs. Raises ContainerStartError.
+
+        A caller that is cancelled meanwhile is told of its end like of any other's, for it starts all the same.
+        """
+        if self.closed:
+            raise ContainerStartError("the pod's sandbox ended")
+        name = container["name"]
+        task = self._spawn(self._start(container))
         try:
-            wire.send(self._channel, {"do": "start", "container": container})
-        except (OSError, ValueError) as error:
-            answer.cancel()
-            raise ContainerStartError(str(error)) from None
-        await answer
+            await asyncio.shield(task)
+        except ContainerStartError:
+            if name in self._processes:  # it has not become the program that it was to be
+                self._processes.pop(name).signal(signal.SIGKILL)
+            raise
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda task: self._unattended(name, task))
+            raise
+
+    def _unattended(self, name: str, task: asyncio.Task[None]) -> None:
+        """A container whose starter was cancelled could not be started: that is its end."""
+        if not task.cancelled() and task.exception() is not None and name not in self._processes:
+            self._say({"event": "exited", "name": name, "status": 128, "signal": 0})
+
+    def _forked(self, name: str, log: str, made: Container) -> None:
+        self._processes[name] = made.process
+        self.containers[name] = Namespaces.of_process(os.dup(made.process.pidfd), POD)
+        if made.input is not None:
+            self.inputs[name] = made.input
+        made.process.when_ended(lambda code, number: self._ended(name, log, code, number))
+        if self.closed or name in self._doomed:
+            made.process.signal(signal.SIGKILL)
+
+    async def _start(self, container: Message) -> None:
+        """Start a container; when the runtime dies before it has forked it, by the next one."""
+        name = container["name"]
+        forked = partial(self._forked, name, container["log"])
+        self._doomed.discard(name)
+        while True:
+            try:
+                await self._runtime.start_container(self._pause.pidfd, container, forked)
+                return
+            except RuntimeUnavailable as error:
+                if self.closed or name in self._processes or name in self._doomed:
+                    raise ContainerStartError(str(error)) from None
 
     def signal(self, name: str, number: int) -> None:
-        """Signal a container's first process; one that has ended is left in peace."""
-        with contextlib.suppress(OSError):
-            wire.send(self._channel, {"do": "signal", "name": name, "signal": number})
+        """Signal a container's first process; one that has ended is left in peace.
 
-    @property
-    def closed(self) -> bool:
-        """Whether the pod has ended, or was told to."""
-        return self._channel.fileno() < 0
+        As pid 1 of its namespace it is spared the default action (pid_namespaces(7)), so a TERM that it does not handle
+        would only let the grace period run out for nothing: it is killed.
+        """
+        process = self._processes.get(name)
+        if process is None:
+            self._doomed.add(name)  # in case that it is just being started
+        else:
+            deaf = number == signal.SIGTERM and not _catches(process.pid, number)
+            process.signal(signal.SIGKILL if deaf else number)
 
     def close(self) -> None:
-        """End the pod: its first process sees the end of the channel, and the kernel ends the rest. Idempotent."""
+        """End the pod and all of its containers. Idempotent."""
         if not self.closed:
-            self._loop.remove_reader(self._channel)
-            self._channel.close()
+            self.closed = True
+            for process in (self._pause, *self._processes.values()):
+                process.signal(signal.SIGKILL)
             self.namespaces.close()
             for name in list(self.containers):
                 self._forget(name)
-
-    def _receive(self) -> None:
-        received = wire.receive(self._channel)
-        if received is None:
-            self._fail_starting("the pod's sandbox ended")
-            self.close()
-            self._on_event(GONE)
-            return
-        message, descriptors = received
-        name = message["name"]
-        if message["event"] == "exited":
-            self._forget(name)
-            self._on_event(message)
-            return
-        answer = self._starting.pop(name)
-        if message["event"] == "started":
-            self.containers[name] = Namespaces.of_process(descriptors[0], POD)
-            if len(descriptors) > 1:
-                self.inputs[name] = descriptors[1]
-            if not answer.done():
-                answer.set_result(None)
-        elif not answer.done():
-            answer.set_exception(ContainerStartError(message["message"]))
 
     def close_input(self, name: str) -> None:
         """End the input of a container, if it has one. Idempotent."""
@@ -110,14 +127,46 @@ class PodSandbox:
         if descriptor is not None:
             os.close(descriptor)
 
+    def _lost(self) -> None:
+        if not self.closed:
+            self.close()
+            self._on_event(GONE)
+
+    def _ended(self, name: str, log: str, code: int, number: int) -> None:
+        self._forget(name)
+        if self._processes.pop(name, None) is not None and not self.closed:
+            message = {"event": "exited", "name": name, "status": code, "signal": number}
+            self._spawn(self._tell(message, log))
+
+    async def _tell(self, message: Message, log: str) -> None:
+        """Tell the end of a container when its last words are in its log."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._runtime.drained(log), LAST_WORDS)
+        self._say(message)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something beside the caller, who may be cancelled; the loop itself does not keep it alive."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _say(self, message: Message) -> None:
+        if not self.closed:
+            self._on_event(message)
+
     def _forget(self, name: str) -> None:
         namespaces = self.containers.pop(name, None)
         if namespaces is not None:
             namespaces.close()
         self.close_input(name)
 
-    def _fail_starting(self, reason: str) -> None:
-        for answer in self._starting.values():
-            if not answer.done():
-                answer.set_exception(ContainerStartError(reason))
-        self._starting.clear()
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process handles a signal."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return True
+    caught = next(line for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)

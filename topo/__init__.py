@@ -5,8 +5,10 @@
     plan         names and addresses, the same in every lab, page and test
     underlay     Mininet builds the switches, the router and the machines
     machine      one Mininet host: a node, a load balancer, a VM; how commands are run on it
-    runtime      the pod runtime: forks a pod's first process into fresh namespaces
-    pod_init     that first process: starts, signals and reaps the pod's containers
+    runtime      the supervisor's end of the pod runtime: starts it, asks it, reaps
+    pod_runtime  builds what pods and containers need, has them forked, writes their logs
+    forker       forks containers out of one warm process
+    container    a container's first process, from its fork to its program
     stdio        a container's input and outputs; container_log: what becomes of the outputs
     enter        runs a command inside anybody's namespaces
     netlink      `ip -batch` text, compiled to netlink messages and sent in process

@@ -1,6 +1,6 @@
 """A container's log: what it wrote, with the time and the stream of every piece.
 
-    container ──pipe──> topo.pod_init ──LogWriter──> 0.log   2026-01-02T03:04:05.000000006Z stdout F a whole line
+    container ──pipe──> topo.pod_runtime ──LogWriter──> 0.log   2026-01-02T03:04:05.000000006Z stdout F a whole line
                                                              2026-01-02T03:04:05.000000007Z stderr P no newline yet
                         `kubectl logs`, attach <──parse──'
 

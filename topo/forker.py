@@ -1,12 +1,14 @@
-"""The pod runtime's forker: one small warm process that forks every pod of the lab into fresh namespaces.
+"""The forker: one small warm process that does nothing but fork, so that it shares its memory with all that it forks.
 
-    supervisor ── {"hostname": …} + channel ──> forker ──clone──> pod_init (topo.pod_init), which keeps the channel
+    topo.pod_runtime ── host name, or pod, root, report, input and outputs ──> forker ──clone──> pause, topo.container
+            ^─────────────── pid, pidfd ─────────────────────────────────────────┘
 
-It loads every stand-in once, then forks: a pod costs a fork and the kernel's namespaces, not the start of an
-interpreter. Memory is shared until written: so the garbage collector, which would write everywhere, is off, and nothing
-is imported here that makes a fork write (threading, subprocess, asyncio, logging).
+It has loaded every stand-in, so a container costs a fork and what the kernel's namespaces cost, not the start of an
+interpreter. Memory is shared until written: so the garbage collector, which would write everywhere, is off; nothing is
+imported here that makes a fork write (threading, subprocess, asyncio, logging); and between two forks as little happens
+as can be: no message is even decoded. It holds few descriptors, for a pause process keeps copies of all of them.
 
-Sources: clone(2), pid_namespaces(7); the "zygote" process of Android is the same idea.
+Sources: clone(2), setns(2); the "zygote" process of Android is the same idea.
 """
 
 import gc
@@ -14,47 +16,125 @@ import importlib
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from topo import pod_init, syscalls, wire
+from topo import container, syscalls
+from topo.stdio import Stdio
 
-POD_NAMESPACES = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
+POD_NAMESPACES = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
+_PAUSE, _PLAIN, _TERMINAL = b"p", b"c", b"t"
+_NAME = "pod-forker"
+_LONGEST = 65  # a kind, and a host name
+_RIGHTS = socket.CMSG_SPACE(6 * 4)
+_ANSWER = struct.Struct("=ii")  # pid or -1, errno
+
+
+class Home:
+    """The namespaces that this process began in."""
+
+    def __init__(self) -> None:
+        kinds = (
+            ("net", syscalls.CLONE_NEWNET),
+            ("uts", syscalls.CLONE_NEWUTS),
+            ("ipc", syscalls.CLONE_NEWIPC),
+            ("mnt", syscalls.CLONE_NEWNS),
+        )
+        self._descriptors = [(os.open(f"/proc/self/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
+
+    def return_to(self) -> None:
+        """Go back into all of them."""
+        for descriptor, kind in self._descriptors:
+            syscalls.setns(descriptor, kind)
+
+
+def ask_pause(channel: socket.socket, hostname: str, network: int | None) -> tuple[int, int]:
+    """Have a process forked that holds a pod's namespaces: its pid and a pidfd. Called by the pod runtime.
+
+    `network`: a network namespace to join in place of a fresh one. Raises OSError.
+    """
+    return _ask(channel, _PAUSE + hostname.encode(), [] if network is None else [network])
+
+
+def ask_container(channel: socket.socket, pod: int, root: int, report: int, stdio: Stdio) -> tuple[int, int]:
+    """Have a container forked: its pid and a pidfd. Called by the pod runtime; raises OSError.
+
+    `pod`: pidfd of the pod. `root`: the mount namespace to be in. `report`: the container's end of a socket, on which
+    it is told what to become (topo.container).
+    """
+    kind = _TERMINAL if stdio.tty else _PLAIN
+    return _ask(channel, kind, [pod, root, report, *stdio.theirs])
+
+
+def _ask(channel: socket.socket, request: bytes, descriptors: Sequence[int]) -> tuple[int, int]:
+    socket.send_fds(channel, [request], descriptors)
+    answer, given, _, _ = socket.recv_fds(channel, _ANSWER.size, 1, socket.MSG_CMSG_CLOEXEC)
+    if not answer:
+        os._exit(1)  # no forker, no runtime: the supervisor starts both anew
+    pid, number = _ANSWER.unpack(answer)
+    if pid < 0:
+        raise OSError(number, os.strerror(number))
+    return pid, given[0]
 
 
 def serve(channel: socket.socket) -> NoReturn:
-    """Answer every request, in order, until the supervisor is gone."""
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_IGN
-    )  # pods are reaped by the kernel; their channels tell their end
-    while (received := wire.receive(channel)) is not None:
-        message, descriptors = received
-        answer: dict[str, int | str | None]
+    """Answer every request, in order, until the pod runtime is gone."""
+    home = Home()
+    while True:
+        request, ancillary, _, _ = channel.recvmsg(_LONGEST, _RIGHTS, socket.MSG_CMSG_CLOEXEC)
+        if not request:
+            os._exit(0)
+        rights = ancillary[0][2] if ancillary else b""
+        descriptors = struct.unpack(f"{len(rights) // 4}i", rights)
+        pid, number = -1, 0
         try:
-            answer = {"pid": _fork_pod(channel, message["hostname"], descriptors)}
+            if request[:1] == _PAUSE:
+                pid = _fork_pause(request[1:].decode(), descriptors)
+            else:
+                pid = _fork_container(descriptors, request == _TERMINAL)
         except OSError as error:
-            answer = {"errno": error.errno, "error": str(error.strerror)}
-        for descriptor in descriptors:
+            number = error.errno or 0
+        home.return_to()
+        for descriptor in set(descriptors):
             os.close(descriptor)
-        wire.send(channel, answer)
-    os._exit(0)
+        _answer(channel, pid, number)
 
 
-def _fork_pod(channel: socket.socket, hostname: str, descriptors: list[int]) -> int:
-    joins = len(descriptors) > 1
-    pid = syscalls.clone(POD_NAMESPACES & ~(syscalls.CLONE_NEWNET if joins else 0))
-    if pid:
-        return pid
-    try:
-        channel.close()
-        if joins:
-            syscalls.setns(descriptors[1], syscalls.CLONE_NEWNET)
-        syscalls.sethostname(hostname)
-        syscalls.set_process_name("pause")
-        pod_init.PodInit(socket.socket(fileno=descriptors[0])).run()
-    finally:
-        os._exit(1)
+def _fork_pause(hostname: str, networks: Sequence[int]) -> int:
+    kinds = POD_NAMESPACES
+    if networks:
+        syscalls.setns(networks[0], syscalls.CLONE_NEWNET)
+        kinds &= ~syscalls.CLONE_NEWNET
+    syscalls.set_process_name("pause")
+    pid = syscalls.clone_pause(kinds | syscalls.CLONE_PARENT)
+    syscalls.set_process_name(_NAME)
+    pidfd = os.pidfd_open(pid)
+    syscalls.setns(pidfd, syscalls.CLONE_NEWUTS)
+    os.close(pidfd)
+    syscalls.sethostname(hostname)
+    return pid
+
+
+def _fork_container(descriptors: Sequence[int], tty: bool) -> int:
+    pod, root, report, *theirs = descriptors
+    syscalls.setns(pod, POD_NAMESPACES)
+    syscalls.setns(root, syscalls.CLONE_NEWNS)
+    pid = syscalls.clone(syscalls.CLONE_NEWPID | syscalls.CLONE_PARENT)
+    if pid == 0:
+        container.run(report, theirs, tty)
+    return pid
+
+
+def _answer(channel: socket.socket, pid: int, number: int) -> None:
+    rights = []
+    if pid > 0:
+        pidfd = os.pidfd_open(pid)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", pidfd))]
+    channel.sendmsg([_ANSWER.pack(pid, number)], rights)
+    if pid > 0:
+        os.close(pidfd)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,7 +149,8 @@ def main(argv: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    syscalls.set_process_name("pod-forker")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a pause process would run Python's handler, in this memory
+    syscalls.set_process_name(_NAME)
     serve(socket.socket(fileno=int(argv[0])))
 
 

@@ -228,10 +228,9 @@ def _is_device(path: str) -> bool:
 
 
 def enter_container_root(container: ContainerRoot) -> None:
-    """Build a container's tree and make it the root of the calling process's own mount namespace.
+    """Build a container's tree, but for its /proc, and make it the root of the caller's own mount namespace.
 
-    Runs in a process that was forked a moment ago, where each page that it touches costs microseconds and memory: so
-    plain calls of the kernel, and neither pathlib nor exceptions on the usual way.
+    Runs once for each container: so plain calls of the kernel, and neither pathlib nor exceptions on the usual way.
 
     Raises OSError naming the mount that failed, ValueError for a mount path that leaves the root.
     """
@@ -242,7 +241,6 @@ def enter_container_root(container: ContainerRoot) -> None:
     _mount_usr(container, root)
     for path in _SHOWN:
         syscalls.bind(path, f"{root}{path}")
-    mount_proc(root)
     for source, path, read_only in container.mounts:
         _bind_volume(root, source, path, read_only)
     syscalls.switch_root(root)

@@ -1,23 +1,87 @@
-"""The supervisor's end of the pod runtime: starts the forker, asks it for pods, starts it again when it dies.
+"""The supervisor's end of the pod runtime: starts it, asks it for pods and containers, reaps what ends.
 
-    supervisor ── {"hostname": …} + channel ──> topo.forker ──clone──> topo.pod_init, which keeps the channel
-        ^────────────── {"pid": …} ────────────────┘
+    supervisor ══ topo.pod_runtime ══ topo.forker ──clone──> pods and containers, children of the supervisor
+        ^──────────── a pidfd each, readable at the end ─────────────────────────┘
 
-Killing the forker hurts no pod: pods answer to the kubelet by their own channels. Whoever was waiting asks again.
+When one of the two is killed, both are started anew and given the outputs of all containers that run; whoever was
+waiting for an answer asks again. Nothing that runs notices.
 """
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 from topo import wire
+
+Message = dict[str, Any]
 
 
 class RuntimeUnavailable(Exception):
     """The runtime ended while it was asked; ask again."""
+
+
+class ContainerStartError(Exception):
+    """A container could not be started; the message is the one of a container runtime."""
+
+
+class Process:
+    """The first process of a pod or of a container: its `pid` and its `pidfd`."""
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.ended = False
+
+    def signal(self, number: int) -> None:
+        """Signal it, unless it has ended."""
+        if not self.ended:
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def when_ended(self, handler: Callable[[int, int], None]) -> None:
+        """Reap it when it ends, let go of its pidfd, and call `handler(exit status, signal or 0)` then."""
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            assert result is not None
+            loop.remove_reader(self.pidfd)
+            os.close(self.pidfd)
+            self.ended = True
+            by_signal = result.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+            handler(*((128 + result.si_status, result.si_status) if by_signal else (result.si_status, 0)))
+
+        loop.add_reader(self.pidfd, ended)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that has been forked. input: what writes to its input; None without one."""
+
+    process: Process
+    input: int | None
+
+
+@dataclass
+class _Log:
+    """The outputs of a running container, held in case that the runtime dies: descriptor -> stream."""
+
+    outputs: dict[int, str]
+    drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class _Request:
+    """What somebody waits for: the process, and for a container that its program runs."""
+
+    forked: asyncio.Future[tuple[Message, list[int]]]
+    started: asyncio.Future[None]
 
 
 class Runtime:
@@ -27,71 +91,154 @@ class Runtime:
         """`preload`: a "module:function" that loads what stand-ins need. `on_restart` is told why after each one."""
         self._preload = preload
         self._on_restart = on_restart
-        self._waiting: deque[asyncio.Future[int]] = deque()
+        self._requests: dict[int, _Request] = {}
+        self._numbers = count()
+        self._logs: dict[str, _Log] = {}
         self._start()
-
-    @property
-    def pid(self) -> int:
-        """The forker's process id."""
-        return self._process.pid
 
     def _start(self) -> None:
         self._channel, theirs = wire.pair()
-        argv = [sys.executable, "-m", "topo.forker", str(theirs.fileno()), self._preload]
-        self._process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
-        theirs.close()
+        asking, answering = wire.pair()
+        with theirs, asking, answering:
+            self._processes = [
+                _python("topo.pod_runtime", theirs, asking),
+                _python("topo.forker", answering, self._preload),
+            ]
         self._channel.setblocking(False)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen for answers in `loop`."""
         self._loop = loop
         loop.add_reader(self._channel, self._receive)
+        self._watched = [os.pidfd_open(process.pid) for process in self._processes]
+        for pidfd in self._watched:
+            loop.add_reader(pidfd, self._restart)
 
-    async def create_pod(self, hostname: str, network: int | None = None) -> tuple[int, socket.socket]:
-        """Start a pod's first process. Returns its pid and the channel to it.
+    async def create_pod(self, hostname: str, network: int | None = None) -> Process:
+        """Start a pod's first process, which holds its namespaces.
 
         `network`: descriptor of the network namespace to join (for a pod on its node's network); None: a fresh one.
         Raises RuntimeUnavailable when the runtime dies meanwhile, OSError when the kernel refuses.
         """
-        ours, theirs = wire.pair()
-        answer: asyncio.Future[int] = self._loop.create_future()
+        request = self._ask({"do": "pod", "hostname": hostname}, [] if network is None else [network])
+        message, descriptors = await request.forked
+        return Process(message["pid"], descriptors[0])
+
+    async def start_container(
+        self, pod: int, container: Message, forked: Callable[[Container], None]
+    ) -> None:
+        """Start a container in the pod whose pidfd is `pod`, and return when its program runs.
+
+        `container`: name, argv, env, working_dir, standin ("module:function" or ""), log (a path), stdin, tty, root
+        (the fields of topo.rootfs.ContainerRoot). `forked` is called once its process is there: it may end at any time
+        from then on. Raises ContainerStartError, RuntimeUnavailable.
+        """
+        request = self._ask({"do": "container", "container": container}, [pod])
         try:
-            descriptors = [theirs.fileno()] if network is None else [theirs.fileno(), network]
-            wire.send(self._channel, {"hostname": hostname}, descriptors)
-            self._waiting.append(answer)
+            message, descriptors = await request.forked
         except OSError as error:
-            ours.close()
-            raise RuntimeUnavailable(f"pod runtime: {error.strerror}") from None
-        finally:
-            theirs.close()
+            raise ContainerStartError(error.strerror or str(error)) from None
+        pidfd, *rest = descriptors
+        streams = message["streams"]
+        self._logs[container["log"]] = _Log(dict(zip(rest, streams, strict=False)))
+        given = rest[len(streams) :]
+        forked(Container(Process(message["pid"], pidfd), given[0] if given else None))
+        await request.started
+
+    async def drained(self, log: str) -> None:
+        """Return when all that a container wrote, which has ended, is in its log."""
+        if log in self._logs:
+            await self._logs[log].drained.wait()
+
+    def _ask(self, message: Message, descriptors: list[int]) -> _Request:
+        request = _Request(self._loop.create_future(), self._loop.create_future())
+        number = next(self._numbers)
         try:
-            return await answer, ours
-        except BaseException:
-            ours.close()
-            raise
+            wire.send(self._channel, {"id": number, **message}, descriptors)
+        except ValueError as error:
+            raise ContainerStartError(str(error)) from None
+        except OSError as error:
+            raise RuntimeUnavailable(f"pod runtime: {error.strerror}") from None
+        self._requests[number] = request
+        if message["do"] == "pod":
+            request.started.set_result(None)
+        return request
 
     def _receive(self) -> None:
         received = wire.receive(self._channel)
         if received is None:
-            self._restart()
+            self._loop.remove_reader(self._channel)  # it is ending; its pidfd will tell
             return
-        message, _ = received
-        answer = self._waiting.popleft()
-        if answer.done():  # whoever asked has been cancelled
+        message, descriptors = received
+        if "drained" in message:
+            self._forget_log(message["drained"])
             return
+        request = self._requests[message["id"]]
         if "pid" in message:
-            answer.set_result(message["pid"])
+            if not _settle(request.forked, (message, descriptors)):
+                _discard(descriptors)  # whoever asked has been cancelled
+        elif "error" in message and not request.forked.done():
+            _settle(request.forked, OSError(message["errno"], message["error"]))
+            _settle(request.started, None)
         else:
-            answer.set_exception(OSError(message["errno"], message["error"]))
+            _settle(request.started, ContainerStartError(message["error"]) if "error" in message else None)
+        if request.forked.done() and request.started.done():
+            del self._requests[message["id"]]
+
+    def _forget_log(self, path: str) -> None:
+        log = self._logs.pop(path, None)
+        if log is not None:
+            for descriptor in log.outputs:
+                os.close(descriptor)
+            log.drained.set()
 
     def _restart(self) -> None:
         self._loop.remove_reader(self._channel)
         self._channel.close()
-        status = self._process.wait()
-        waiting, self._waiting = self._waiting, deque()
+        for pidfd in self._watched:
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+        for process in self._processes:
+            process.kill()  # one has ended already, and the other is of no use
+        statuses = [process.wait() for process in self._processes]
+        requests, self._requests = self._requests, {}
         self._start()
         self.attach(self._loop)
-        for answer in waiting:
-            if not answer.done():
-                answer.set_exception(RuntimeUnavailable("pod runtime: it ended; a new one is there"))
-        self._on_restart(f"pod runtime ended with status {status}; started again as process {self.pid}")
+        for path, log in self._logs.items():
+            streams = list(log.outputs.values())
+            wire.send(self._channel, {"do": "adopt", "log": path, "streams": streams}, list(log.outputs))
+        for request in requests.values():
+            for answer in (request.forked, request.started):
+                _settle(answer, RuntimeUnavailable("pod runtime: it ended; a new one is there"))
+        self._on_restart(f"the pod runtime and its forker ended with status {statuses}: started again")
+
+
+def _python(module: str, *arguments: socket.socket | str) -> "subprocess.Popen[bytes]":
+    """Start a module of Minipod; it is given sockets by their descriptors."""
+    words = [
+        str(argument.fileno() if isinstance(argument, socket.socket) else argument) for argument in arguments
+    ]
+    descriptors = [argument.fileno() for argument in arguments if isinstance(argument, socket.socket)]
+    argv = [sys.executable, "-m", module, *words]
+    return subprocess.Popen(argv, pass_fds=descriptors, stdin=subprocess.DEVNULL)
+
+
+def _settle(future: "asyncio.Future[Any]", result: Any) -> bool:
+    """Give a future its result, or its exception; False when it has one, or nobody waits any more."""
+    if future.done():
+        return False
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+        future.exception()  # seen: nobody may be waiting for this half of a request
+    else:
+        future.set_result(result)
+    return True
+
+
+def _discard(descriptors: list[int]) -> None:
+    """End a process that nobody waits for any more; the first descriptor is its pidfd."""
+    process = Process(0, descriptors[0])
+    process.signal(signal.SIGKILL)
+    process.when_ended(lambda *_: None)
+    for descriptor in descriptors[1:]:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ Sources: pty(7), ioctl_tty(2) "Controlling terminal"; Kubernetes API reference, 
 import fcntl
 import os
 import termios
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -38,14 +39,15 @@ class Stdio:
         in_theirs, input_ = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None)
         return cls((in_theirs, out_theirs, err_theirs), {out: "stdout", err: "stderr"}, input_)
 
-    def take(self) -> None:
-        """In the container's first process, which leads a session: make them its own 0, 1 and 2."""
-        for number, descriptor in enumerate(self.theirs):
-            os.dup2(descriptor, number)
-        if self.tty:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
     def close_theirs(self) -> None:
         """The container has them now."""
         for descriptor in set(self.theirs):
             os.close(descriptor)
+
+
+def take(theirs: Sequence[int], *, tty: bool) -> None:
+    """In the container's first process, which leads a session: make them its own 0, 1 and 2."""
+    for number, descriptor in enumerate(theirs):
+        os.dup2(descriptor, number)
+    if tty:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -36,7 +36,7 @@ def receive(channel: socket.socket) -> tuple[Any, list[int]] | None:
     try:
         # Its size first: a buffer for the longest would be mapped and unmapped for each message.
         size = channel.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)
-        raw, ancillary, _, _ = channel.recvmsg(max(size, 1), _RIGHTS_SPACE)
+        raw, ancillary, _, _ = channel.recvmsg(max(size, 1), _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
     if not raw:

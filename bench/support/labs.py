@@ -116,7 +116,9 @@ class Memory:
 
 
 def memory(lab: Lab) -> Memory:
-    """What a lab takes now. The pods' processes are those below the pod runtime's forker."""
+    """What a lab takes now. The pods' processes are those with a pid namespace of their own; what holds a pod's
+    namespaces (pause) runs in the forker's memory and has none.
+    """
     children: dict[int, list[int]] = {}
     names: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
@@ -133,12 +135,19 @@ def memory(lab: Lab) -> Memory:
             yield child
             yield from below(child)
 
-    everything = {lab.info["pid"], *below(lab.info["pid"])}
-    forkers = {pid for pid in everything if names[pid] == "pod-forker"}
-    pods = {pid for forker in forkers for pid in below(forker)} - forkers
+    everything = {pid for pid in (lab.info["pid"], *below(lab.info["pid"])) if names.get(pid) != "pause"}
+    pods = {pid for pid in everything if _pid_namespace(pid) not in ("", _pid_namespace(lab.info["pid"]))}
     lines = Path("/proc/meminfo").read_text().splitlines()
     available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     return Memory(sum(map(_private, pods)), sum(map(_private, everything - pods)), -available)
+
+
+def _pid_namespace(pid: int) -> str:
+    """Which pid namespace a process is in; "" when it has ended."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _private(pid: int) -> int:

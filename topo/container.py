@@ -1,0 +1,103 @@
+"""A container's first process, from its fork to its program.
+
+    forker, in the pod's network and the container's own root ──clone──> pid 1 of its own pid namespace
+        terminal or pipes, /proc, signals ──> its program: execve, or a stand-in's function in this very process
+
+Every page that a forked process writes, and in Python that is every object that it touches, is copied: microseconds and
+memory for each. So topo.pod_runtime does beforehand all that can be done there, and this is short.
+
+Source: the OCI runtime specification, "Lifecycle"; pid_namespaces(7).
+"""
+
+import _signal  # type: ignore[import-not-found] # CPython's own; typeshed leaves it out
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from topo import rootfs, stdio, syscalls
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MOST_DESCRIPTORS = 1 << 20
+_LONGEST = 1 << 18  # topo.wire.LIMIT, without its module
+_RESET = (_signal.SIGPIPE, _signal.SIGCHLD, _signal.SIGINT, _signal.SIGXFSZ)
+
+
+def run(report: int, theirs: Sequence[int], tty: bool) -> NoReturn:
+    """Become the container that is described on the socket `report`: argv, env, working_dir, standin.
+
+    The description comes when the supervisor knows of this process: a container that nobody knows of must not run. What
+    keeps it from starting is written there; it closes by itself when the program runs. `theirs`: its input and outputs.
+    """
+    try:
+        message = os.read(report, _LONGEST)
+        if not message:
+            os._exit(1)
+        container: dict[str, Any] = json.loads(message)
+        os.setsid()
+        stdio.take(theirs, tty=tty)
+        os.closerange(3, report)  # nothing of the forker or of other containers stays open in it
+        os.closerange(report + 1, _MOST_DESCRIPTORS)
+        rootfs.mount_proc("")
+        for number in _RESET:  # Python ignores some; a program expects the defaults of a fresh start
+            _signal.signal(number, _signal.SIG_DFL)
+        os.chdir(container["working_dir"])
+        if container["standin"]:
+            _run_standin(container, report)
+        _exec(container["argv"], container["env"])
+    except (OSError, ValueError) as error:
+        os.write(report, str(error).encode())
+    except BaseException:
+        os.write(report, traceback.format_exc().encode())
+    os._exit(127)
+
+
+def _exec(argv: list[str], env: dict[str, str]) -> NoReturn:
+    """execvpe, with the search path of the container's own environment and the runtime's usual message."""
+    if "/" in argv[0]:
+        candidates = [argv[0]]
+    else:
+        candidates = [f"{folder}/{argv[0]}" for folder in env.get("PATH", _PATH).split(":")]
+    refused: OSError | None = None
+    for candidate in candidates:
+        try:
+            os.execve(candidate, argv, env)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            refused = error
+    if refused is not None:
+        raise OSError(f'exec: "{argv[0]}": {str(refused.strerror).lower()}')
+    where = "no such file or directory" if "/" in argv[0] else "executable file not found in $PATH"
+    raise OSError(f'exec: "{argv[0]}": {where}')
+
+
+def _run_standin(container: dict[str, Any], report: int) -> NoReturn:
+    """Call the stand-in's function in this very process, as if its program had been executed."""
+    module, _, function = container["standin"].partition(":")
+    main: Callable[[list[str]], int] = getattr(
+        sys.modules.get(module) or importlib.import_module(module), function
+    )
+    os.close(report)
+    for name, value in container["env"].items():  # not update(), whose abstract classes would be pages more
+        os.environ[name] = value
+    syscalls.set_process_name(os.path.basename(container["argv"][0]))
+    sys.argv = container["argv"]
+    _signal.signal(_signal.SIGTERM, _terminated)
+    status = 1
+    try:
+        status = main(container["argv"])
+    except SystemExit as exit_:
+        status = exit_.code if isinstance(exit_.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status & 0xFF)
+
+
+def _terminated(*_: object) -> None:
+    os._exit(143)
