@@ -41,7 +41,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Problem(Exception): - not every one is an error: a redirect is one of them
+class Problem(Exception):  # not every one is an error: a redirect is one of them
     """Why there is no file to send: an HTTP status, a fact for the log, a location for 301."""
 
     status: int
