@@ -41,8 +41,9 @@ NAMESPACES = (
     | syscalls.CLONE_NEWIPC
     | syscalls.CLONE_NEWCGROUP
 )
-# Where root's own ids begin on the host when root starts a lab: a range that no account of a distribution uses.
-ROOT_RANGE = (100_000, 65_536)
+# The host's ids that a lab has when root starts it. Neither accounts nor the subordinate ranges that useradd(8) gives them
+# (from 100000 on) come up here, so no user's own user namespace holds an id of a lab.
+ROOT_RANGE = (2_000_000_000, 65_536)
 _PR_SET_DUMPABLE = 4
 
 
@@ -107,7 +108,8 @@ def start(plan: Plan) -> Sandbox:
     if not plan.privileged:
         first, _ = _root_of_map()
         if first != os.geteuid():
-            os.chown(plan.state, first, first)
+            for path in (plan.state, *plan.state.iterdir()):
+                os.chown(path, first, first, follow_symlinks=False)
     lifeline, lab_end = socket.socketpair()
     ours, theirs = socket.socketpair()
     entry = os.fork()

@@ -25,7 +25,7 @@ from controlplane.manager import ControlPlane
 
 Obj = dict[str, Any]
 DEADLINE = 20.0  # seconds for all requests of one example
-TEMPLATE = {
+TEMPLATE: Obj = {
     "metadata": {"labels": {"app": "x"}},
     "spec": {
         "containers": [
@@ -314,9 +314,8 @@ def test_objects_that_say_nothing() -> None:
         path = f"{base}/namespaces/default/{kind.plural}" if kind.namespaced else f"{base}/{kind.plural}"
         table = {"headers": {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}}
         one = f"{path}/x"
-        attempts += [
-            ("POST", path, as_json({"metadata": {"name": "x"}, **more})) for more in ({}, {"spec": {}})
-        ]
+        bodies: tuple[Obj, ...] = ({"metadata": {"name": "x"}}, {"metadata": {"name": "x"}, "spec": {}})
+        attempts += [("POST", path, as_json(body)) for body in bodies]
         attempts += [
             ("GET", path, table),
             ("GET", one, table),

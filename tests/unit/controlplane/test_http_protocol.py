@@ -185,7 +185,7 @@ def test_openapi_v2_in_both_forms(over_http: OverHttp) -> None:
         answered = await client.get("/openapi/v2", headers=accept)
         message = dict(_fields(await answered.read()))
         assert message[1] == b"2.0"
-        definitions = dict(dict(_fields(entry)).values() for _, entry in _fields(message[9]))
-        assert definitions.keys() == {name.encode() for name in described["definitions"]}
+        definitions = {dict(_fields(entry))[1] for _, entry in _fields(message[9])}
+        assert definitions == {name.encode() for name in described["definitions"]}
 
     over_http(scenario)
