@@ -81,7 +81,9 @@ class ControlServer:
                 case other:
                     wire.send(
                         connection,
-                        {"error": f"control: do: want enter, socket, capture, status or stop-kubelet, got {other!r}"},
+                        {
+                            "error": f"control: do: want enter, socket, capture, status or stop-kubelet, got {other!r}"
+                        },
                     )
         except (LabError, KeyError, OSError) as error:
             wire.send(connection, {"error": str(error)})

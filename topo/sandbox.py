@@ -41,8 +41,8 @@ NAMESPACES = (
     | syscalls.CLONE_NEWIPC
     | syscalls.CLONE_NEWCGROUP
 )
-# The host's ids that a lab has when root starts it. Neither accounts nor the subordinate ranges that useradd(8) gives them
-# (from 100000 on) come up here, so no user's own user namespace holds an id of a lab.
+# The host's ids that a lab has when root starts it. Neither accounts nor the subordinate ranges that useradd(8) gives
+# them (from 100000 on) come up here, so no user's own user namespace holds an id of a lab.
 ROOT_RANGE = (2_000_000_000, 65_536)
 _PR_SET_DUMPABLE = 4
 

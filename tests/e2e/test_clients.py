@@ -151,7 +151,10 @@ def test_old_kubectl_day_two(old: Kubectl) -> None:
     assert old.output("create", "deployment", "web", "--image=nginx:1") == b"deployment.apps/web created\n"
     assert old.output("expose", "deployment", "web", "--port=80") == b"service/web exposed\n"
     assert old.output("scale", "deployment", "web", "--replicas=2") == b"deployment.apps/web scaled\n"
-    assert old.output("set", "image", "deployment/web", "nginx=nginx:2") == b"deployment.apps/web image updated\n"
+    assert (
+        old.output("set", "image", "deployment/web", "nginx=nginx:2")
+        == b"deployment.apps/web image updated\n"
+    )
     assert old.output("rollout", "status", "deployment/web", f"--timeout={SOON}s").endswith(b"rolled out\n")
     assert old.output("rollout", "undo", "deployment/web") == b"deployment.apps/web rolled back\n"
     assert b"ScalingReplicaSet" in old.output("describe", "deployment", "web")
