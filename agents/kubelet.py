@@ -52,6 +52,9 @@ class Shared:
     cluster_dns: ClusterDns
     services: Informer
     services_by_namespace: Index
+    all_nodes: (
+        asyncio.Barrier
+    )  # the nodes of a new lab become Ready together, so that the first pods are spread
     images: ImageStore = field(default_factory=ImageStore)
 
 
@@ -82,6 +85,7 @@ class Kubelet:
         """Register the node, wait for its range of addresses, then serve pods until cancelled."""
         self.register()
         await self._take_pod_range()
+        await self._shared.all_nodes.wait()
         self._set_ready()
         self._pods.on_change(self._pod_changed)
         async with asyncio.TaskGroup() as group:

@@ -101,14 +101,14 @@ class PodSandbox:
     def signal(self, name: str, number: int) -> None:
         """Signal a container's first process; one that has ended is left in peace.
 
-        As pid 1 of its namespace it is spared the default action (pid_namespaces(7)), so a TERM that it does not handle
-        would only let the grace period run out for nothing: it is killed.
+        As pid 1 of its namespace it is spared the default action (pid_namespaces(7)), so a TERM about which it has
+        decided nothing would only let the grace period run out: it is killed.
         """
         process = self._processes.get(name)
         if process is None:
             self._doomed.add(name)  # in case that it is just being started
         else:
-            deaf = number == signal.SIGTERM and not _catches(process.pid, number)
+            deaf = number == signal.SIGTERM and not _has_a_say(process.pid, number)
             process.signal(signal.SIGKILL if deaf else number)
 
     def close(self) -> None:
@@ -162,11 +162,11 @@ class PodSandbox:
         self.close_input(name)
 
 
-def _catches(pid: int, number: int) -> bool:
-    """Whether a process handles a signal."""
+def _has_a_say(pid: int, number: int) -> bool:
+    """Whether a process has decided about a signal: handles it, or ignores it on purpose."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return True
-    caught = next(line for line in lines if line.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigCgt:", "SigIgn:"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)

@@ -62,11 +62,12 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 def load_documents(text: str) -> list[tuple[int, Any]]:
     """The non-empty documents as (line on which it starts, value). Raises YamlError."""
     try:
+        _check_depth(text)
         loader = _Loader(text)
         documents = []
         while loader.check_node():
             node = loader.get_node()
-            _check_size(node, {}, 0)
+            _check_size(node, {})
             value = loader.construct_document(node)
             if value is not None:
                 documents.append((node.start_mark.line + 1, value))
@@ -81,13 +82,26 @@ def load_documents(text: str) -> list[tuple[int, Any]]:
     return documents
 
 
-def _check_size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
+def _check_depth(text: str) -> None:
+    """Look at the nesting before anything is built: the loader goes down in C, where too deep is the process's end."""
+    if len(text) <= DEPTH_LIMIT:
+        return
+    loader, depth = _Loader(text), 0
+    while loader.check_event():
+        event = loader.get_event()
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_LIMIT:
+            raise YamlError(event.start_mark.line + 1, "too deeply nested")
+
+
+def _check_size(node: yaml.Node, known: dict[int, int]) -> int:
     """The number of nodes once aliases are unfolded."""
     size = known.get(id(node))
     if size is not None:
         return size
-    if depth > DEPTH_LIMIT:
-        raise YamlError(node.start_mark.line + 1, "too deeply nested")
     known[id(node)] = ALIAS_LIMIT  # a node inside itself
     size = 1
     if isinstance(node, yaml.MappingNode):
@@ -95,7 +109,7 @@ def _check_size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
     else:
         children = node.value if isinstance(node, yaml.SequenceNode) else []
     for child in children:
-        size += _check_size(child, known, depth + 1)
+        size += _check_size(child, known)
     if size > ALIAS_LIMIT:
         raise YamlError(node.start_mark.line + 1, "too many nodes: aliases unfold without end")
     known[id(node)] = size

@@ -77,7 +77,10 @@ COMMANDS: dict[str, Command] = {
         "lifecycle:down",
         "end a lab, with all that is in it",
         "minipod down --name demo",
-        (argument("--all", action="store_true", help="every running lab of yours"),),
+        (
+            argument("--all", action="store_true", help="every running lab of yours"),
+            argument("--purge", action="store_true", help="remove its folder too: journal, log, kubeconfig"),
+        ),
     ),
     "ls": Command("lifecycle:ls", "list your labs", "minipod ls -o json", (OUTPUT,)),
     "status": Command("lifecycle:status", "a lab's machines, nodes and pods", "minipod status", (OUTPUT,)),

@@ -88,7 +88,8 @@ class Cluster:
         by_namespace = services.index(lambda service: [service["metadata"]["namespace"]])
         self._parts.append(services.run())
         dns = ClusterDns((str(plan.DNS_SERVICE),))
-        shared = Shared(self.api, self.runtime, dns, services, by_namespace)
+        nodes = asyncio.Barrier(sum(spot.kind == "node" for spot in plan.spots(self.config.workers)))
+        shared = Shared(self.api, self.runtime, dns, services, by_namespace, nodes)
         guardian = Guardian(self.underlay, self.machine_event)
         for spot in plan.spots(self.config.workers):
             if spot.kind != "node":

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from controlplane.yaml_text import YamlError, load_documents
 from labs.errors import LabError
 from topo import plan
 
@@ -56,18 +55,16 @@ class ClusterConfig:
 def load(path: Path) -> ClusterConfig:
     """Read a cluster file. Raises LabError naming the file, the field and what is wanted."""
     try:
-        data = yaml.safe_load(path.read_text())
+        documents = load_documents(path.read_text())
     except OSError as error:
         raise LabError(f"{path}: {error.strerror}: give the path of a cluster file") from None
     except UnicodeDecodeError:
         raise LabError(f"{path}: not text: give the path of a cluster file") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise LabError(
-            f"{place}: {getattr(error, 'problem', None) or 'malformed YAML'}: mend the YAML"
-        ) from None
-    return _from_document({} if data is None else data, str(path))
+    except YamlError as error:
+        raise LabError(f"{path}: {error}: mend the YAML") from None
+    if len(documents) > 1:
+        raise LabError(f"{path}: line {documents[1][0]}: a second document: want one")
+    return _from_document(documents[0][1] if documents else {}, str(path))
 
 
 def _from_document(data: Any, place: str) -> ClusterConfig:

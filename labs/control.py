@@ -1,6 +1,6 @@
 """The lab's own door, beside the Kubernetes API: what only someone on the host asks for.
 
-    {"do": "enter", "machine": "pod/web-1"}  ->  {} with a pidfd, to go into its namespaces
+    {"do": "enter", "machine": "pod/web-1"}  ->  {"env"} with a pidfd, to go into its namespaces
     {"do": "socket", "machine": …, "family": …, "type": …}   ->  {} with a socket made in that network
     {"do": "capture", "machine": …, "device": …}             ->  {} with a packet socket on that device
     {"do": "status"}                         ->  machines, nodes, pods in numbers
@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from agents.pod_worker import PodWorker
 from labs.cluster import Cluster
 from labs.errors import LabError
 from topo import capture, wire
@@ -64,8 +65,9 @@ class ControlServer:
         try:
             match request.get("do"):
                 case "enter":
-                    descriptor = self.descriptor(str(request["machine"]), str(request.get("container") or ""))
-                    wire.send(connection, {}, [descriptor])
+                    machine, container = str(request["machine"]), str(request.get("container") or "")
+                    descriptor = self.descriptor(machine, container)
+                    wire.send(connection, {"env": self.environment(machine, container)}, [descriptor])
                     os.close(descriptor)
                 case "socket":
                     family, kind = int(request["family"]), int(request["type"])
@@ -111,19 +113,35 @@ class ControlServer:
             raise LabError(f"{machine}: no such machine: want one of {known}, or pod/NAME[.NAMESPACE]")
         return found.anchor()
 
-    def _pod_descriptor(self, name: str, container: str) -> int:
-        sandbox = None
+    def environment(self, machine: str, container: str = "") -> dict[str, str]:
+        """The environment of a container's program; that of a machine is the caller's matter: empty."""
+        kind, _, name = machine.partition("/")
+        if kind != "pod":
+            return {}
+        worker = self._worker(name)
+        containers = (*worker.containers, *worker.init_containers)
+        found = next(c for c in containers if c.name == (container or worker.containers[0].name))
+        return dict(found.target.env)
+
+    def _worker(self, name: str) -> PodWorker:
+        """The worker of pod NAME[.NAMESPACE]. Raises LabError."""
         for namespace, pod_name in _readings(name):
             for kubelet in self._cluster.kubelets.values():
                 for worker in kubelet.workers.values():
-                    if (worker.namespace, worker.name) == (namespace, pod_name):
-                        sandbox = worker.sandbox
-                        container = container or worker.containers[0].name
-        if sandbox is None:
-            raise LabError(f"pod/{name}: no such pod runs: see `minipod get pods -A`")
-        if container not in sandbox.containers:
+                    if (worker.namespace, worker.name) == (
+                        namespace,
+                        pod_name,
+                    ) and worker.sandbox is not None:
+                        return worker
+        raise LabError(f"pod/{name}: no such pod runs: see `minipod get pods -A`")
+
+    def _pod_descriptor(self, name: str, container: str) -> int:
+        worker = self._worker(name)
+        assert worker.sandbox is not None
+        container = container or worker.containers[0].name
+        if container not in worker.sandbox.containers:
             raise LabError(f"pod/{name}: container {container} does not run: see `minipod get pods -A`")
-        return os.dup(sandbox.containers[container].descriptor(NETWORK))
+        return os.dup(worker.sandbox.containers[container].descriptor(NETWORK))
 
     def status(self) -> Message:
         """The lab in numbers."""

@@ -5,6 +5,7 @@ lab.exec("pod/web-1", ["curl", "-s", "http://api"]).stdout
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,9 @@ from topo.enter import Completed, environment
 from topo.probe import Outcome
 
 END_WITHIN = 5.0  # seconds; the kernel needs far less
+
+# By their paths: a container's environment may search elsewhere.
+_NSENTER = shutil.which("nsenter") or "/usr/bin/nsenter"
 
 
 class Lab:
@@ -94,11 +98,11 @@ class Lab:
         timeout: float | None = None,
     ) -> Completed:
         """Run a command on a machine or in a pod to its end. A time-out (seconds) gives status 124, as timeout(1)."""
-        command = self._command(machine, argv, container)
+        command, env = self._command(machine, argv, container)
         try:
             done = subprocess.run(
                 command, input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout,
-                env=environment(), check=False,
+                env=env, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             partial = (error.stdout or b"").decode(errors="replace")
@@ -127,12 +131,12 @@ class Lab:
 
     def replace_process(self, machine: str, argv: Sequence[str], container: str = "") -> NoReturn:
         """Become a command on a machine: for `minipod exec` and `shell`, which keep their terminal."""
-        command = self._command(machine, argv, container)
-        os.execvpe(command[0], command, environment())
+        command, env = self._command(machine, argv, container)
+        os.execve(command[0], command, env)
 
-    def _command(self, machine: str, argv: Sequence[str], container: str) -> list[str]:
-        """The command that goes into a machine's namespaces first: nsenter(1)."""
-        _, descriptors = self.ask(do="enter", machine=machine, container=container)
+    def _command(self, machine: str, argv: Sequence[str], container: str) -> tuple[list[str], dict[str, str]]:
+        """The command that goes into a machine's namespaces first, nsenter(1), and its environment."""
+        answer, descriptors = self.ask(do="enter", machine=machine, container=container)
         pid = _pid_of(descriptors[0])
         os.close(descriptors[0])
         kinds = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
@@ -140,7 +144,9 @@ class Lab:
             # An ordinary user is the lab's root already, and a map of one id forbids setgroups: user_namespaces(7).
             kinds += ["--user"] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         # nsenter stays outside and waits: when it is killed, the command shall not stay behind in the lab.
-        return ["nsenter", f"--target={pid}", *kinds, "--", "setpriv", "--pdeathsig", "HUP", "--", *argv]
+        dying_with_us = ["/usr/bin/setpriv", "--pdeathsig", "HUP", "--"]
+        command = [_NSENTER, f"--target={pid}", *kinds, "--", *dying_with_us, *argv]
+        return command, environment() | answer["env"]
 
 
 def _pid_of(pidfd: int) -> int:

@@ -136,7 +136,7 @@ class Server:
             if (answer is None or answer.alias) and self._upstreams:
                 return None
             if answer is None:
-                code = dns.rcode.REFUSED
+                code = dns.rcode.NXDOMAIN  # nobody to ask further: what is in no zone does not exist
             else:
                 fill(reply, answer)
         if code is not None:
@@ -364,7 +364,9 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("-dns.port", dest="port", type=int, default=53, metavar="PORT")
     parser.add_argument(
-        "--no-forward", action="store_true", help="refuse other names; default: ask resolv.conf's servers"
+        "--no-forward",
+        action="store_true",
+        help="other names do not exist; default: ask resolv.conf's servers",
     )
     parser.add_argument(
         "--resolv", type=Path, default=Path("/etc/resolv.conf"), help="names the upstream servers"

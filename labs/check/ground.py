@@ -1,8 +1,9 @@
 """The ground that `minipod check` walks on: its own namespace, made and removed by each run, or one of the user's."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from controlplane import apply as manifests
 from controlplane.client import Client
@@ -11,7 +12,7 @@ from labs.check.subjects import Scene, until
 from labs.errors import LabError
 from labs.lab import Lab
 
-NAMESPACE = "minipod-check"
+IN_MANIFESTS, PREFIX = "minipod-check", "minipod-check-"
 MANIFESTS = Path(__file__).with_name("manifests.yaml")
 
 
@@ -23,16 +24,17 @@ def ground(lab: Lab, namespace: str = "") -> Iterator[Scene]:
             _must_exist(client, namespace)
             yield Scene(lab, client, namespace)
             return
-        _remove(client)
+        own = f"{PREFIX}{token_hex(3)}"  # two checks at once do not meet
         try:
-            manifests.apply(client, manifests.read_files([MANIFESTS]))
-            scene = Scene(lab, client, NAMESPACE)
+            text = MANIFESTS.read_text().replace(IN_MANIFESTS, own)
+            manifests.apply(client, manifests.manifests(text, str(MANIFESTS)))
+            scene = Scene(lab, client, own)
             until(lambda: _settled(scene), "the check's own pods: Ready", 60.0)
             yield scene
         except manifests.ManifestError as error:
             raise LabError(str(error)) from None
         finally:
-            _remove(client, wait=False)
+            _remove(lab, own)
 
 
 def _settled(scene: Scene) -> bool:
@@ -55,19 +57,7 @@ def _must_exist(client: Client, namespace: str) -> None:
         raise LabError(f"--namespace {namespace}: {error.message}: see `minipod get namespaces`") from None
 
 
-def _remove(client: Client, *, wait: bool = True) -> None:
-    """Remove our namespace, as an earlier run that was interrupted may have left it."""
-    path = f"/api/v1/namespaces/{NAMESPACE}"
-
-    def gone() -> bool:
-        try:
-            client.request("GET", path)
-        except StatusError as error:
-            return error.code == 404
-        return False
-
-    if gone():
-        return
-    client.request("DELETE", path)
-    if wait:
-        until(gone, f"namespace {NAMESPACE}: removed", 60.0)
+def _remove(lab: Lab, namespace: str) -> None:
+    """Remove our namespace, over a connection of its own: an interruption may have left the other one mid-request."""
+    with lab.api() as client, suppress(StatusError):
+        client.request("DELETE", f"/api/v1/namespaces/{namespace}")

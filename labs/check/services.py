@@ -83,7 +83,7 @@ def spread(scene: Scene) -> str:
 def takeover(scene: Scene) -> str:
     """Delete a pod and go on asking: once its successor is there, no request fails."""
     target, victim = _replaceable(scene)
-    client = scene.client_of(target)
+    client = scene.client_of(target, besides=victim.name)
     before = {pod.name for pod in target.pods}
     path = scene.client.resource("pods").path(victim.namespace, victim.name)
     scene.client.request("DELETE", path)

@@ -144,10 +144,12 @@ class Scene:
             raise NotApplicable(f"namespace {self.namespace} has no {what}")
         return max(fitting, key=lambda target: len(target.pods))
 
-    def client_of(self, target: Target) -> Witness:
-        """A pod that is not behind the service, if there is one: it asks."""
+    def client_of(self, target: Target, besides: str = "") -> Witness:
+        """A pod that asks the cluster's DNS and is not behind the service, if there is one; never the pod `besides`."""
         endpoints = {pod.name for pod in target.pods}
-        pods = self.pods()
+        pods = [pod for pod in self.pods() if pod.name != besides and _asks_cluster_dns(pod.obj)]
+        if not pods:
+            raise NotApplicable(f"namespace {self.namespace} has no pod that could ask")
         return next((pod for pod in pods if pod.name not in endpoints), pods[0])
 
     # ---------------------------------------------------------------- packets
@@ -182,6 +184,10 @@ def _port(pod: Obj) -> int:
             if port.get("protocol", "TCP") == "TCP":
                 return int(port["containerPort"])
     return 0
+
+
+def _asks_cluster_dns(pod: Obj) -> bool:
+    return str(pod["spec"].get("dnsPolicy") or "ClusterFirst").startswith("ClusterFirst")
 
 
 def _addresses(slices: list[Obj], service: str) -> set[str]:

@@ -14,7 +14,8 @@ def exec_(args: argparse.Namespace) -> int:
         raise LabError(
             f"minipod exec {args.machine}: no command: give one after --, or use `minipod shell {args.machine}`"
         )
-    sys.stdout.flush()
+    if sys.stdout is not None:  # it may have been closed
+        sys.stdout.flush()
     Lab.attach(args.name).replace_process(args.machine, args.command, args.container)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -54,7 +55,7 @@ def _progress(started: float) -> Any:
 
 
 def down(args: argparse.Namespace) -> int:
-    """End a lab, or all labs."""
+    """End a lab, or all labs; with --purge, their folders go as well, also of labs that have ended already."""
     from labs.lab import Lab
 
     running = [folder for folder in all_folders() if folder.is_running()]
@@ -62,9 +63,13 @@ def down(args: argparse.Namespace) -> int:
     errors = []
     for folder in folders:
         try:
-            Lab.attach(folder.name).down()
-            print(f"lab {folder.name} ended")
-        except LabError as error:
+            if folder.is_running() or not (args.purge and folder.path.is_dir()):
+                Lab.attach(folder.name).down()
+                print(f"lab {folder.name} ended")
+            if args.purge:
+                shutil.rmtree(folder.path)
+                print(f"{folder.path} removed")
+        except (LabError, OSError) as error:
             errors.append(str(error))
     for message in errors:
         print(f"minipod: {message}", file=sys.stderr)

@@ -48,6 +48,12 @@ def test_aliases_that_unfold_without_end() -> None:
         load_documents("\n".join(lines))
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 100_000, "? " * 100_000])
+def test_very_deep_nesting_is_refused_before_the_loader_goes_down(text: str) -> None:
+    with pytest.raises(YamlError, match="too deeply nested"):
+        load_documents(text)
+
+
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(YamlError):
         load_documents("[" * 3000)

@@ -50,7 +50,7 @@ def test_a_mistake_is_one_line_with_the_files_name(text: str, tmp_path: Path) ->
 def test_malformed_yaml_is_told_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text("kind: Cluster\nworkers: [1\n")
-    with pytest.raises(LabError, match=rf"^{file}:3: .*: mend the YAML$"):
+    with pytest.raises(LabError, match=rf"^{file}: line 3: .*: mend the YAML$"):
         load(file)
 
 
