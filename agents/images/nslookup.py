@@ -186,8 +186,13 @@ def ask(
     """
     import dns.exception
     import dns.message
+    import dns.name
     import dns.query
 
+    try:
+        dns.name.from_text(name)
+    except dns.exception.DNSException:
+        raise NslookupError(f"nslookup: '{name}' is not a legal name") from None
     for server in servers:
         try:
             replies = [
@@ -199,8 +204,6 @@ def ask(
                 )[0]
                 for kind in types
             ]
-        except dns.exception.SyntaxError, dns.name.LabelTooLong:
-            raise NslookupError(f"nslookup: '{name}' is not a legal name") from None
         except (OSError, dns.exception.DNSException):
             continue  # the next server
         return server, replies

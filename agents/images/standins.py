@@ -22,11 +22,14 @@ STANDINS: dict[str, str] = {
     "hello-app": "agents.images.hello_app:main",
     "http-echo": "agents.images.http_echo:main",
     "httpd": "agents.images.httpd:main",
+    "nc": "agents.images.netcat:main",
     "nginx": "agents.images.nginx:main",
+    "nslookup": "agents.images.nslookup:main",
     "pause": "agents.images.pause:main",
     "port-open": "agents.images.port_open:main",
     "redis-cli": "agents.images.redis_cli:main",
     "redis-server": "agents.images.redis_server:main",
+    "wget": "agents.images.wget:main",
     "whoami": "agents.images.whoami:main",
 }
 # What agnhost's sub-commands import on first use.

@@ -134,8 +134,8 @@ def test_binaries_are_executables_that_run_the_standin(tmp_path: Path) -> None:
 
 def test_applets_are_busybox(tmp_path: Path) -> None:
     files = resolve("busybox", None, None, []).files
-    assert files["/usr/bin/nslookup"].text == '#!/bin/sh\nexec busybox nslookup "$@"\n'
-    assert "/usr/bin/nslookup" not in resolve("debian", None, None, []).files
+    assert files["/usr/bin/ping"].text == '#!/bin/sh\nexec busybox ping "$@"\n'
+    assert "/usr/bin/ping" not in resolve("debian", None, None, []).files
     assert resolve("busybox", None, None, []).files is files  # shared by the containers of an image
 
 
@@ -160,3 +160,13 @@ def test_a_wrong_row_is_named(tmp_path: Path, row: str, fact: str) -> None:
     path.write_text(f"images:\n- {row}\n")
     with pytest.raises(ValueError, match=rf"own.yaml: images\[0\].*{fact}"):
         Catalogue(path)
+
+
+@pytest.mark.parametrize(
+    "image", ["busybox:1.28", "alpine", "tutum/dnsutils", "agnhost", "nginx", "curlimages/curl"]
+)
+@pytest.mark.parametrize("name", ["nc", "nslookup", "wget"])
+def test_images_with_applets_have_the_clients(image: str, name: str) -> None:
+    files = resolve(image, None, None, []).files
+    assert files[f"/usr/bin/{name}"].text.endswith(f'/agents/images {name} "$@"\n')
+    assert resolve(image, [name], ["x"], []).standin == STANDINS[name]
