@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents.images.process import STDERR, write
+from agents.images.process import SIGINT, STDERR, write
 
 if TYPE_CHECKING:
     from dns.message import Message
@@ -110,6 +110,8 @@ def main(argv: Sequence[str]) -> int:
     except NslookupError as error:
         write(f"{error}\n\n")
         return 1
+    except KeyboardInterrupt:
+        return 128 + SIGINT
     return 0
 
 

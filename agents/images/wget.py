@@ -16,13 +16,12 @@ from __future__ import annotations
 import getopt
 import os
 import socket
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from agents.images.process import STDERR, write
+from agents.images.process import SIGINT, SIGPIPE, STDERR, STDOUT, write
 from agents.images.sockets import join, reason
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Options:
     folder: str = ""
     timeout: float = _SECONDS
     post_data: str | None = None
-    headers: dict[str, str] = field(default_factory=lambda: {"User-Agent": "Wget", "Connection": "close"})
+    headers: dict[str, str] = field(default_factory=dict)
 
     def tell(self, text: str) -> None:
         """A line on stderr, unless -q."""
@@ -84,6 +83,10 @@ def main(argv: Sequence[str]) -> int:
     except WgetError as error:
         write(f"wget: {error}\n", STDERR)
         return 1
+    except BrokenPipeError:
+        return 128 + SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + SIGINT
     return 0
 
 
@@ -111,7 +114,7 @@ def parse(words: Sequence[str]) -> Options:
                 options.post_data = value
             case "--header":
                 key, _, text = value.partition(":")
-                options.headers[key.strip().title()] = text.strip()
+                options.headers[key.strip()] = text.strip()
     if not urls:
         raise ValueError("missing URL")
     return options
@@ -146,6 +149,8 @@ def fetch(url: str, options: Options) -> None:
             return
         except TimeoutError:
             raise WgetError("download timed out") from None
+        except BrokenPipeError:  # whoever reads stdout has gone
+            raise
         except OSError as error:
             raise WgetError(f"error getting response: {reason(error)}") from None
     raise WgetError("too many redirections")
@@ -177,15 +182,17 @@ def request(target: SplitResult, options: Options) -> HTTPResponse:
         where = "" if ":" in address else f" ({address})"
         raise WgetError(f"can't connect to remote host{where}: {os.strerror(error.errno or 0)}") from None
     path = (target.path or "/") + (f"?{target.query}" if target.query else "")
-    headers: Mapping[str, str] = {"Host": target.netloc.rpartition("@")[2], **options.headers}
+    headers = {"Host": target.netloc.rpartition("@")[2], "User-Agent": "Wget", "Connection": "close"}
     body = None if options.post_data is None else options.post_data.encode()
     if body is not None:
-        headers = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    given = {name.lower() for name in options.headers}
+    headers = {name: value for name, value in headers.items() if name.lower() not in given} | options.headers
     try:
-        connection.request("GET" if body is None else "POST", path, body, dict(headers))
+        connection.request("GET" if body is None else "POST", path, body, headers)
         return connection.getresponse()
-    except (HTTPException, ValueError) as error:
-        raise WgetError(f"bad response: {error}") from None
+    except (HTTPException, ValueError, BrokenPipeError) as error:
+        raise WgetError(f"error getting response: {error}") from None
 
 
 def _lookup(host: str, port: int) -> str:
@@ -223,7 +230,7 @@ def save(response: HTTPResponse, name: str, options: Options) -> None:
     to_stdout = name == "-"
     options.tell("writing to stdout" if to_stdout else f"saving to '{name}'")
     try:
-        out = sys.stdout.buffer if to_stdout else open(name, "wb")  # noqa: SIM115
+        out = open(STDOUT if to_stdout else name, "wb", closefd=not to_stdout)  # noqa: SIM115
     except OSError as error:
         raise WgetError(f"can't open '{name}': {reason(error)}") from None
     size = 0
@@ -234,7 +241,7 @@ def save(response: HTTPResponse, name: str, options: Options) -> None:
     except IncompleteRead:
         raise WgetError("connection closed prematurely") from None
     finally:
-        out.flush() if to_stdout else out.close()
+        out.close()
     if response.length:
         raise WgetError("connection closed prematurely")
     shown = name.rpartition("/")[2]

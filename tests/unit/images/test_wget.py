@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from agents.images import wget
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -28,6 +33,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._reply(200, b"half", Content_Length="8")
         elif path == "/silent":
             self.server.over.wait(10)  # type: ignore[attr-defined]
+        elif path == "/large":
+            self._reply(200, b"line\n" * 200_000)
         elif path.startswith("/hello"):
             self._reply(200, b"hi\n")
         else:
@@ -42,7 +49,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for name, value in named.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body)
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
@@ -119,6 +127,17 @@ def test_a_bad_response_is_a_failure(port: int, capfd: Captured, path: str, line
 def test_silence_is_a_timeout(port: int, capfd: Captured) -> None:
     assert wget.main(["wget", "-q", "-T", "0.05", "--spider", f"127.0.0.1:{port}/silent"]) == 1
     assert capfd.readouterr().err == "wget: download timed out\n"
+
+
+def test_a_reader_that_leaves_is_no_error(port: int) -> None:
+    argv = [sys.executable, "-E", str(ROOT / "agents" / "images"), "wget", "-qO-", f"127.0.0.1:{port}/large"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(10) == 128 + 13
 
 
 def test_no_connection(free_port: int, capfd: Captured) -> None:
