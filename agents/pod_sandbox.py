@@ -22,6 +22,7 @@ __all__ = ["GONE", "ContainerStartError", "PodSandbox"]
 
 Message = dict[str, Any]
 GONE: Message = {"event": "gone"}
+RETRY = 0.05  # seconds
 LAST_WORDS = 2.0  # seconds for the end of a container's output to reach its log
 
 
@@ -97,6 +98,7 @@ class PodSandbox:
             except RuntimeUnavailable as error:
                 if self.closed or name in self._processes or name in self._doomed:
                     raise ContainerStartError(str(error)) from None
+                await asyncio.sleep(RETRY)
 
     def signal(self, name: str, number: int) -> None:
         """Signal a container's first process; one that has ended is left in peace.

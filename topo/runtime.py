@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -94,6 +95,7 @@ class Runtime:
         self._requests: dict[int, _Request] = {}
         self._numbers = count()
         self._logs: dict[str, _Log] = {}
+        self._outbox: deque[tuple[int, Message, list[int]]] = deque()
         self._start()
 
     def _start(self) -> None:
@@ -153,16 +155,30 @@ class Runtime:
     def _ask(self, message: Message, descriptors: list[int]) -> _Request:
         request = _Request(self._loop.create_future(), self._loop.create_future())
         number = next(self._numbers)
-        try:
-            wire.send(self._channel, {"id": number, **message}, descriptors)
-        except ValueError as error:
-            raise ContainerStartError(str(error)) from None
-        except OSError as error:
-            raise RuntimeUnavailable(f"pod runtime: {error.strerror}") from None
         self._requests[number] = request
         if message["do"] == "pod":
             request.started.set_result(None)
+        # Copies, for the asker may close his before the runtime has time for the request.
+        self._outbox.append((number, {"id": number, **message}, [os.dup(one) for one in descriptors]))
+        self._flush()
         return request
+
+    def _flush(self) -> None:
+        """Send what waits, as far as the runtime takes it; a hundred pods at once are more than a socket holds."""
+        while self._outbox:
+            number, message, descriptors = self._outbox[0]
+            try:
+                wire.send(self._channel, message, descriptors)
+            except BlockingIOError:
+                self._loop.add_writer(self._channel, self._flush)
+                return
+            except ValueError as error:
+                _settle(self._requests.pop(number).forked, ContainerStartError(str(error)))
+            except OSError:
+                break  # it is ending; its pidfd will tell
+            self._outbox.popleft()
+            _close_all(descriptors)
+        self._loop.remove_writer(self._channel)
 
     def _receive(self) -> None:
         received = wire.receive(self._channel)
@@ -188,13 +204,16 @@ class Runtime:
     def _forget_log(self, path: str) -> None:
         log = self._logs.pop(path, None)
         if log is not None:
-            for descriptor in log.outputs:
-                os.close(descriptor)
+            _close_all(log.outputs)
             log.drained.set()
 
     def _restart(self) -> None:
         self._loop.remove_reader(self._channel)
+        self._loop.remove_writer(self._channel)
         self._channel.close()
+        for _, _, descriptors in self._outbox:
+            _close_all(descriptors)
+        self._outbox.clear()
         for pidfd in self._watched:
             self._loop.remove_reader(pidfd)
             os.close(pidfd)
@@ -206,7 +225,9 @@ class Runtime:
         self.attach(self._loop)
         for path, log in self._logs.items():
             streams = list(log.outputs.values())
-            wire.send(self._channel, {"do": "adopt", "log": path, "streams": streams}, list(log.outputs))
+            adopt = {"do": "adopt", "log": path, "streams": streams}
+            self._outbox.append((-1, adopt, [os.dup(one) for one in log.outputs]))
+        self._flush()
         for request in requests.values():
             for answer in (request.forked, request.started):
                 _settle(answer, RuntimeUnavailable("pod runtime: it ended; a new one is there"))
@@ -240,5 +261,9 @@ def _discard(descriptors: list[int]) -> None:
     process = Process(0, descriptors[0])
     process.signal(signal.SIGKILL)
     process.when_ended(lambda *_: None)
-    for descriptor in descriptors[1:]:
+    _close_all(descriptors[1:])
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
         os.close(descriptor)
