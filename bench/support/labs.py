@@ -135,8 +135,9 @@ def memory(lab: Lab) -> Memory:
             yield child
             yield from below(child)
 
-    everything = {pid for pid in (lab.info["pid"], *below(lab.info["pid"])) if names.get(pid) != "pause"}
+    everything = {lab.info["pid"], *below(lab.info["pid"])}
     pods = {pid for pid in everything if _pid_namespace(pid) not in ("", _pid_namespace(lab.info["pid"]))}
+    everything -= {pid for pid in everything - pods if names.get(pid) == "pause"}
     lines = Path("/proc/meminfo").read_text().splitlines()
     available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     return Memory(sum(map(_private, pods)), sum(map(_private, everything - pods)), -available)
