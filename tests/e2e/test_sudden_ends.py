@@ -24,7 +24,7 @@ from tests.e2e.session import RunningLab, User
 from tests.e2e.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-GONE_WITHIN = 30.0  # seconds; far more than the kernel needs
+GONE_WITHIN = 15.0  # seconds; far more than the kernel needs
 MOMENTS = 4 // len(USERS)  # of each way and user, drawn between the start and the end of `up`: 20 in all
 HANDED_OVER = 3.0  # seconds after which a lab that lost its `up` would be gone
 HANDSHAKE = 0.008  # seconds that the entry process lives
