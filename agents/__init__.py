@@ -1,1 +1,1 @@
-"""What runs on a node: each agent watches the API, translates (desired.py), renders, and applies to its machine."""
+"""What runs on a node: each agent watches the API, translates (desired/), renders, and applies to its machine."""

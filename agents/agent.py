@@ -1,7 +1,7 @@
 """What every agent is: a few pictures of the API, one step that makes the machine match, and the patience
 to try again.
 
-    informers --on_change--> enqueue(key) --> reconcile(key): desired.py -> render -> apply (in a thread)
+    informers --on_change--> enqueue(key) --> reconcile(key): desired/ -> render -> apply (in a thread)
                                                    `-- fails --> event on the object, again after a while
 
 Invariants: an agent acts only on what it sees in the API, and writes back only status and events; two

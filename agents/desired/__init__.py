@@ -1,0 +1,40 @@
+"""From objects to what the network functions want to know: pure translation, the only place that reads both.
+
+    nodes.py          Node ---------------------> Vtep, Masquerade
+    services.py       Service + EndpointSlices -> Service (netfns/service_types.py)
+    load_balancer.py  Service + Node -----------> balancer's Frontend
+    names.py          Service + EndpointSlices, Pod -> names (netfns/dns.py)
+
+Every function takes objects as the API hands them out and changes none. An object that says nothing of use
+(a headless Service has no address, a Node no podCIDR yet) gives None or is left out: it will come again
+when it says more.
+
+Sources: Kubernetes API reference, Service, EndpointSlice, Node and Pod.
+"""
+
+from agents.desired.load_balancer import EXCLUDED, assign, frontends, ingress_address, is_balanced
+from agents.desired.names import named_pod, named_service
+from agents.desired.nodes import masquerade, node_addresses, overlay, vtep
+from agents.desired.objects import Obj
+from agents.desired.services import SERVICE_NAME, cluster_addresses, endpoints, is_ready, service, service_key
+
+__all__ = [
+    "EXCLUDED",
+    "SERVICE_NAME",
+    "Obj",
+    "assign",
+    "cluster_addresses",
+    "endpoints",
+    "frontends",
+    "ingress_address",
+    "is_balanced",
+    "is_ready",
+    "masquerade",
+    "named_pod",
+    "named_service",
+    "node_addresses",
+    "overlay",
+    "service",
+    "service_key",
+    "vtep",
+]
