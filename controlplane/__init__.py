@@ -14,7 +14,7 @@ Where to begin reading:
 - informer.py, reconciler.py   how everybody who reacts is built, here and in the agents
 - manager.py     all parts put together; bootstrap.py fills a new cluster
 - custom/        kinds that users bring along; managed/  who owns which field (server-side apply)
-- http/          Kubernetes' HTTP API; client.py, apply.py and printing.py are its other end
+- http/          Kubernetes' HTTP API; client.py and apply.py are its other end
 
 Invariants: objects are never changed in place; a write is one step of the event loop; controllers talk to
 each other only through objects. Nothing in this package imports topo or netfns.

@@ -1,36 +1,23 @@
-"""`minipod apply`, `delete` and `get`: manifests in, lines out. A seed: real kubectl does the same over the
-same API.
+"""Manifests into the cluster from Python: for `minipod check`, tests and labs. People use `minipod kubectl apply`.
 
-    files --manifests()--> objects, each with the place that it came from
-          --check all (server dry run)--> nothing wrong? --write each--> created | configured | unchanged
+    text --manifests()--> objects, each with the place that it came from --apply()--> server-side apply, forced
 
-Invariant: nothing is written unless every object has been accepted by the server in a dry run; should a write
-fail all the same, what this call created is taken back.
-
-An existing object is changed by a three-way merge, as kubectl does it: what the last applied manifest had and
-this one lacks is removed; what others have set is left alone. Source: Kubernetes documentation "Declarative
-Management of Kubernetes Objects".
+Server-side apply creates what is missing and changes what is there; what the last manifest of the same field manager
+had and this one lacks goes, what others have set stays. Source: Kubernetes documentation "Server-Side Apply".
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from controlplane.client import Client, Resource
 from controlplane.errors import StatusError
 from controlplane.meta import Obj
-from controlplane.patch import merge
-from controlplane.patching import MERGE_PATCH
+from controlplane.patching import APPLY_PATCH
 from controlplane.yaml_text import YamlError, load_documents
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-DRY_RUN = {"dryRun": "All"}
-STRICT = {"fieldValidation": "Strict"}
-SUFFIXES = (".yaml", ".yml", ".json")
+MANAGER = "minipod"
 
 
 class ManifestError(Exception):
@@ -49,49 +36,17 @@ class Manifest:
         """What is wrong with this one."""
         return ManifestError(f"{self.file}: document {self.document}: {text}")
 
+    def path(self, client: Client, default_namespace: str) -> str:
+        """Where its object is at the API. Raises ManifestError for a kind that the server does not know."""
+        resource, metadata = self._resource(client), self.obj["metadata"]
+        namespace = metadata.get("namespace") or default_namespace if resource.namespaced else ""
+        return resource.path(namespace, metadata["name"])
 
-@dataclass(frozen=True)
-class _Plan:
-    """One write that has been tried."""
-
-    manifest: Manifest
-    resource: Resource
-    namespace: str
-    patch: Obj | None  # None: to be created
-
-    @property
-    def name(self) -> str:
-        return str(self.manifest.obj["metadata"].get("name", ""))
-
-    @property
-    def path(self) -> str:
-        return self.resource.path(self.namespace, self.name)
-
-
-def read_files(paths: Iterable[Path], stdin: str | None = None) -> list[Manifest]:
-    """The objects of files, of folders (their YAML and JSON files, by name) and of `-` (`stdin`). Raises
-    ManifestError.
-    """
-    found: list[Manifest] = []
-    for path in paths:
-        if str(path) == "-" and stdin is not None:
-            found += manifests(stdin, "standard input")
-            continue
-        files = (
-            sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES) if path.is_dir() else [path]
-        )
-        for file in files:
-            try:
-                text = file.read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "is not a text in UTF-8"
-                raise ManifestError(f"{file}: {reason}") from error
-            found += manifests(text, str(file))
-    if not found:
-        raise ManifestError(
-            f"{', '.join(map(str, paths))}: no objects found: want YAML with apiVersion and kind"
-        )
-    return found
+    def _resource(self, client: Client) -> Resource:
+        try:
+            return client.resource_of(self.obj)
+        except StatusError as error:
+            raise self.error(f"kind: {error.message}") from error
 
 
 def manifests(text: str, file: str) -> list[Manifest]:
@@ -121,154 +76,40 @@ def _check_form(manifest: Manifest) -> None:
     for field in ("apiVersion", "kind"):
         if not isinstance(obj.get(field), str) or not obj[field]:
             raise manifest.error(f"{field}: Required value")
-    if not isinstance(obj.get("metadata"), dict):
-        raise manifest.error("metadata: Required value: want at least metadata.name")
-
-
-def apply(client: Client, found: Sequence[Manifest], namespace: str = "default") -> list[str]:
-    """Applies all or nothing; returns a line for each, e.g. `service/web created`. Raises ManifestError."""
-    ordered = sorted(found, key=lambda manifest: manifest.obj["kind"] != "Namespace")
-    new_namespaces: set[str] = set()
-    plans = []
-    for manifest in ordered:
-        plan = _plan(client, manifest, namespace)
-        _try(client, plan, new_namespaces)
-        if plan.resource.kind == "Namespace" and plan.patch is None:
-            new_namespaces.add(plan.name)
-        plans.append(plan)
-    return _write_all(client, plans)
-
-
-def _plan(client: Client, manifest: Manifest, default_namespace: str) -> _Plan:
-    obj = manifest.obj
-    try:
-        resource = client.resource_of(obj)
-    except StatusError as error:
-        raise manifest.error(f"kind: {error.message}") from error
-    namespace = str(obj["metadata"].get("namespace") or default_namespace) if resource.namespaced else ""
-    name = obj["metadata"].get("name")
-    if not isinstance(name, str) or not name:
-        if obj["metadata"].get("generateName"):
-            return _Plan(manifest, resource, namespace, None)
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise manifest.error("metadata.name: Required value")
-    try:
-        current = client.request("GET", resource.path(namespace, name))
-    except StatusError as error:
-        if error.code != 404:
-            raise manifest.error(explain(error)) from error
-        return _Plan(manifest, resource, namespace, None)
-    return _Plan(manifest, resource, namespace, three_way(current, obj))
 
 
-def three_way(current: Obj, wanted: Obj) -> Obj:
-    """The merge patch that leads from the last applied manifest to `wanted` without touching what others have
-    set.
+def apply(client: Client, found: Iterable[Manifest], namespace: str = "default") -> list[Obj]:
+    """Applies one after the other, namespaces first; returns them as they are stored. Raises ManifestError at the
+    first that is refused, with those before it applied.
     """
-    text = (current["metadata"].get("annotations") or {}).get(LAST_APPLIED, "{}")
-    try:
-        last = json.loads(text)
-    except ValueError:
-        last = {}
-    patch: Obj = merge(_removals(last, wanted), _annotated(wanted))
-    return patch
-
-
-def _removals(last: Any, wanted: Any) -> Obj:
-    """Null for each field that the last manifest had and this one has not."""
-    result: Obj = {}
-    for name, value in last.items() if isinstance(last, dict) else ():
-        if name not in wanted:
-            result[name] = None
-        elif isinstance(value, dict) and isinstance(wanted[name], dict):
-            inner = _removals(value, wanted[name])
-            if inner:
-                result[name] = inner
-    return result
-
-
-def _annotated(obj: Obj) -> Obj:
-    """The object with itself as an annotation, for the next three-way merge."""
-    metadata = obj["metadata"]
-    text = json.dumps(obj, sort_keys=True, separators=(",", ":")) + "\n"
-    return {
-        **obj,
-        "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), LAST_APPLIED: text}},
-    }
-
-
-def _try(client: Client, plan: _Plan, new_namespaces: set[str]) -> None:
-    """A dry run. An object in a namespace that this call will make is tried in `default`: only its content
-    can be judged.
-    """
-    obj = plan.manifest.obj
-    namespace = plan.namespace
-    if namespace in new_namespaces:
-        namespace = "default"
-        obj = {**obj, "metadata": {**obj["metadata"], "namespace": namespace}}
-    try:
-        if plan.patch is None:
-            client.request("POST", plan.resource.path(namespace), obj, query=DRY_RUN | STRICT)
-        else:
-            client.request("PATCH", plan.path, plan.patch, query=DRY_RUN | STRICT, content_type=MERGE_PATCH)
-    except StatusError as error:
-        if error.reason == "AlreadyExists" and namespace != plan.namespace:
-            return
-        raise plan.manifest.error(explain(error)) from error
-
-
-def _write_all(client: Client, plans: list[_Plan]) -> list[str]:
-    lines: list[str] = []
-    created: list[str] = []
-    for plan in plans:
+    stored = []
+    for manifest in sorted(found, key=lambda manifest: manifest.obj["kind"] != "Namespace"):
+        query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
+        path = manifest.path(client, namespace)
         try:
-            line, made = _write(client, plan)
-        except (StatusError, OSError) as error:
-            for path in reversed(created):
-                client.request("DELETE", path)
-            text = explain(error) if isinstance(error, StatusError) else str(error)
-            raise plan.manifest.error(text) from error
-        lines.append(line)
-        created += [made] if made else []
-    return lines
-
-
-def _write(client: Client, plan: _Plan) -> tuple[str, str]:
-    """(the line to print, the path of what was created or "")."""
-    resource = plan.resource
-    if plan.patch is None:
-        stored = client.request(
-            "POST", resource.path(plan.namespace), _annotated(plan.manifest.obj), query=STRICT
-        )
-        name = stored["metadata"]["name"]
-        return f"{resource.label}/{name} created", resource.path(plan.namespace, name)
-    before = client.request("GET", plan.path)["metadata"]["resourceVersion"]
-    stored = client.request("PATCH", plan.path, plan.patch, query=STRICT, content_type=MERGE_PATCH)
-    verb = "unchanged" if stored["metadata"]["resourceVersion"] == before else "configured"
-    return f"{resource.label}/{plan.name} {verb}", ""
-
-
-def delete(client: Client, found: Sequence[Manifest], namespace: str = "default") -> list[str]:
-    """Deletes all that exist; returns a line for each, e.g. `service "web" deleted`. Raises ManifestError."""
-    plans = []
-    for manifest in found:
-        try:
-            resource = client.resource_of(manifest.obj)
+            stored.append(client.request("PATCH", path, manifest.obj, query=query, content_type=APPLY_PATCH))
         except StatusError as error:
-            raise manifest.error(f"kind: {error.message}") from error
-        plans.append((manifest, resource))
-    lines = []
-    for manifest, resource in reversed(plans):
-        metadata = manifest.obj["metadata"]
-        name = str(metadata.get("name", ""))
-        home = str(metadata.get("namespace") or namespace) if resource.namespaced else ""
+            raise manifest.error(explain(error)) from error
+    return stored
+
+
+def delete(client: Client, found: Iterable[Manifest], namespace: str = "default") -> list[str]:
+    """Deletes what is there, the last first; returns the paths at which the objects will soon be gone. Raises
+    ManifestError.
+    """
+    paths = []
+    for manifest in reversed(list(found)):
+        path = manifest.path(client, namespace)
         try:
-            client.request("DELETE", resource.path(home, name))
-            lines.append(f'{resource.label} "{name}" deleted')
+            client.request("DELETE", path)
+            paths.append(path)
         except StatusError as error:
             if error.code != 404:
                 raise manifest.error(explain(error)) from error
-            lines.append(f'{resource.label} "{name}" not found')
-    return lines
+    return paths
 
 
 def explain(error: StatusError) -> str:

@@ -189,11 +189,13 @@ class Client:
         raise StatusError(404, "NotFound", f'the server doesn\'t have a resource type "{name}"')
 
     def resource_of(self, obj: Obj) -> Resource:
-        """The kind of a manifest's object. Raises StatusError 404."""
+        """The kind of a manifest's object; one that is not known is asked for again. Raises StatusError 404."""
         api_version, kind = obj.get("apiVersion"), obj.get("kind")
-        for entry in self.resources():
-            if (entry.api_version, entry.kind) == (api_version, kind):
-                return entry
+        for _ in range(2):
+            for entry in self.resources():
+                if (entry.api_version, entry.kind) == (api_version, kind):
+                    return entry
+            self._resources = []
         message = f'no matches for kind "{kind}" in version "{api_version}"'
         raise StatusError(404, "NotFound", message + self._hint(str(kind)), {"kind": kind})
 

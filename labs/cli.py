@@ -46,11 +46,6 @@ class Command:
 OUTPUT = argument(
     "-o", "--output", choices=("table", "json"), default="table", help="table (default) or json"
 )
-FORMAT = argument("-o", "--output", default="", help="wide, name, yaml or json; default a table")
-NAMESPACE = argument("-n", "--namespace", default="", help="the namespace; default: default")
-FILES = argument(
-    "-f", "--filename", action="append", required=True, help="a file, a folder or - ; may be repeated"
-)
 MACHINE = argument(
     "machine", metavar="MACHINE", help="node/NAME, lb/NAME, vm/NAME, outside, router or pod/NAME[.NAMESPACE]"
 )
@@ -102,39 +97,6 @@ COMMANDS: dict[str, Command] = {
     ),
     "kubeconfig": Command(
         "access:kubeconfig", "print the path of the lab's kubeconfig", "KUBECONFIG=$(minipod kubeconfig) k9s"
-    ),
-    "apply": Command(
-        "objects:apply",
-        "create or change the objects of manifests",
-        "minipod apply -f app.yaml",
-        (FILES, NAMESPACE),
-    ),
-    "delete": Command(
-        "objects:delete",
-        "delete objects, by manifest or by name",
-        "minipod delete -f app.yaml; minipod delete pod web-1",
-        (
-            argument("target", nargs="*", metavar="KIND NAME", help="such as: pod web-1"),
-            argument("-f", "--filename", action="append", default=[], help="a file, a folder or -"),
-            NAMESPACE,
-            argument(
-                "--wait", action=argparse.BooleanOptionalAction, default=True, help="until they are gone"
-            ),
-        ),
-    ),
-    "get": Command(
-        "objects:get",
-        "show objects",
-        "minipod get pods -A",
-        (
-            argument(
-                "target", nargs="+", metavar="KIND [NAME…]", help="such as: pods, svc web, deployment/web"
-            ),
-            NAMESPACE,
-            argument("-A", "--all-namespaces", action="store_true", help="of every namespace"),
-            argument("-l", "--selector", default="", help="by labels, such as app=web,tier!=db"),
-            FORMAT,
-        ),
     ),
     "check": Command(
         "check:check",

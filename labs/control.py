@@ -133,14 +133,16 @@ class ControlServer:
                         pod_name,
                     ) and worker.sandbox is not None:
                         return worker
-        raise LabError(f"pod/{name}: no such pod runs: see `minipod get pods -A`")
+        raise LabError(f"pod/{name}: no such pod runs: see `minipod kubectl get pods -A`")
 
     def _pod_descriptor(self, name: str, container: str) -> int:
         worker = self._worker(name)
         assert worker.sandbox is not None
         container = container or worker.containers[0].name
         if container not in worker.sandbox.containers:
-            raise LabError(f"pod/{name}: container {container} does not run: see `minipod get pods -A`")
+            raise LabError(
+                f"pod/{name}: container {container} does not run: see `minipod kubectl get pods -A`"
+            )
         return os.dup(worker.sandbox.containers[container].descriptor(NETWORK))
 
     def status(self) -> Message:

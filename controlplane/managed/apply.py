@@ -41,7 +41,8 @@ def apply(live: Obj | None, config: Obj, schema: Schema, writer: Owner, *, force
         owners: Owners = {writer: Owned(set(wanted), config["apiVersion"])}
         return _with_owners(config, owners)
     there = leaves(live, schema)
-    owners = book.read(live) or {Owner(BEFORE, UPDATE): Owned(set(there), live["apiVersion"])}
+    tracked = live["metadata"].get("managedFields") is not None  # empty: whoever applied it named no field
+    owners = book.read(live) if tracked else {Owner(BEFORE, UPDATE): Owned(set(there), live["apiVersion"])}
     disputed = _disputed(owners, writer, there, wanted)
     if disputed and not force and not _own_by_annotation(live, schema, writer, disputed):
         raise _conflicts(owners, disputed)

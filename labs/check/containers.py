@@ -72,7 +72,7 @@ def one_port_space(scene: Scene) -> str:
             did=f"started two containers that listen on one port in pod {name}",
             expected=f"the second ends with “address {TAKEN}”",
             saw=f"container {container} ended with {code}: {message}",
-            look="`minipod get pod NAME -o yaml`, status.containerStatuses",
+            look="`minipod kubectl get pod NAME -o yaml`, status.containerStatuses",
         )
     return f"{name}: {container} ended with {code}: {message}"
 

@@ -54,7 +54,9 @@ def _must_exist(client: Client, namespace: str) -> None:
     try:
         client.request("GET", f"/api/v1/namespaces/{namespace}")
     except StatusError as error:
-        raise LabError(f"--namespace {namespace}: {error.message}: see `minipod get namespaces`") from None
+        raise LabError(
+            f"--namespace {namespace}: {error.message}: see `minipod kubectl get namespaces`"
+        ) from None
 
 
 def _remove(lab: Lab, namespace: str) -> None:

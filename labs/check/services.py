@@ -46,7 +46,7 @@ def by_name(scene: Scene) -> str:
             did=f"looked up {' and '.join(found)} in {client.name}",
             expected=f"{target.cluster_ip} for both, which answers",
             saw=f"{found}; {outcome.verdict}",
-            look="`minipod exec pod/NAME -- cat /etc/resolv.conf`, `minipod get pods -n kube-system`",
+            look="`minipod exec pod/NAME -- cat /etc/resolv.conf`, `minipod kubectl get pods -n kube-system`",
         )
     return f"{client.name}: {target.name} and {full} are {target.cluster_ip}, which answers {len(outcome.reply)} bytes"
 
@@ -103,7 +103,7 @@ def takeover(scene: Scene) -> str:
             did=f"deleted {victim.name} behind service {target.name}",
             expected="a new pod becomes Ready in its place",
             saw=str(error),
-            look="`minipod get pods,events`",
+            look="`minipod kubectl get pods,events`",
         ) from None
     failed = sum(
         not scene.get(client.machine, target.cluster_ip, target.port).answered for _ in range(AFTER_TAKEOVER)

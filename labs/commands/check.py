@@ -30,7 +30,7 @@ def check(args: argparse.Namespace) -> int:
                     results.append(examine(claim, scene))
             namespace = scene.namespace
     except GaveUp as error:
-        raise CheckFailed(f"minipod check: {error}: see `minipod get pods -A`") from None
+        raise CheckFailed(f"minipod check: {error}: see `minipod kubectl get pods -A`") from None
     if args.output == "json":
         print(json.dumps(report.to_json(lab.name, namespace, results), indent=2))
     else:

@@ -1,18 +1,31 @@
 """Whom a lab is started by, and a lab as that person's `minipod` command sees it."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from controlplane.apply import apply, delete, manifests
+from controlplane.client import Client
+from controlplane.errors import StatusError
+from labs.sockets import short_path
 from tests.e2e.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 READY = 30.0  # seconds for pods to become Ready
+GONE = 60.0  # seconds for deleted objects to be gone
+QUERY = argparse.ArgumentParser(exit_on_error=False)
+QUERY.add_argument("kind")
+QUERY.add_argument("name", nargs="?", default="")
+QUERY.add_argument("-n", dest="namespace", default="default")
+QUERY.add_argument("-A", dest="all", action="store_true")
+QUERY.add_argument("-l", dest="selector", default="")
 
 
 @dataclass(frozen=True)
@@ -105,22 +118,36 @@ class RunningLab:
         done = self.exec(machine, "curl", "-s", "--max-time", "2", *options, url)
         return done.stdout if done.returncode == 0 else ""
 
-    def apply(self, manifest: str) -> None:
-        """Apply a manifest, which must be accepted."""
-        done = self.minipod("apply", "-f", "-", stdin=manifest)
-        assert done.returncode == 0, done.stderr
+    @contextmanager
+    def api(self) -> Iterator[Client]:
+        """A client of its API over its socket: kubectl is for tests whose subject it is, for it costs a process."""
+        with short_path(self.user.home / self.name / "api.sock") as path, Client.unix(path) as client:
+            yield client
 
-    def delete(self, manifest: str) -> None:
-        """Delete what a manifest made."""
-        done = self.minipod("delete", "-f", "-", stdin=manifest)
-        assert done.returncode == 0, done.stderr
+    def apply(self, manifest: str, namespace: str = "default") -> None:
+        """Apply a manifest, which must be accepted."""
+        with self.api() as client:
+            apply(client, manifests(manifest, "manifest"), namespace)
+
+    def delete(self, manifest: str, namespace: str = "default") -> None:
+        """Delete what a manifest made, and wait until it is gone."""
+        with self.api() as client:
+            paths = delete(client, manifests(manifest, "manifest"), namespace)
+            wait_until(lambda: not any(is_there(client, path) for path in paths), GONE, f"{paths}: gone")
 
     def get(self, *words: str) -> list[dict[str, Any]]:
-        """Objects, as `minipod get WORDS -o json` gives them."""
-        done = self.minipod("get", *words, "-o", "json")
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
+        """Objects, as `kubectl get WORDS` finds them: KIND [NAME], -n NAMESPACE or -A, -l SELECTOR."""
+        asked = QUERY.parse_args(words)
+        with self.api() as client:
+            path = client.resource(asked.kind).path("" if asked.all else asked.namespace, asked.name)
+            found = client.request("GET", path, query={"labelSelector": asked.selector})
         return list(found["items"]) if found["kind"].endswith("List") else [found]
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        """What real kubectl prints; it must succeed."""
+        done = self.minipod("kubectl", *words, stdin=stdin)
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.returncode}: {done.stderr}"
+        return done.stdout
 
     def pods(self, namespace: str = "default", selector: str = "") -> list[dict[str, Any]]:
         """The pods of a namespace that are not about to go."""
@@ -149,6 +176,17 @@ class RunningLab:
         """End the lab."""
         done = self.minipod("down")
         assert done.returncode == 0, done.stderr
+
+
+def is_there(client: Client, path: str) -> bool:
+    """Whether there is an object at a path of the API."""
+    try:
+        client.request("GET", path)
+    except StatusError as error:
+        if error.code == 404:
+            return False
+        raise
+    return True
 
 
 def is_ready(obj: dict[str, Any]) -> bool:

@@ -1,7 +1,5 @@
 """Many pods at once: more requests than the pod runtime's socket holds at a time."""
 
-import json
-
 from tests.e2e.session import RunningLab
 from tests.e2e.waiting import wait_until
 
@@ -24,8 +22,8 @@ def test_hundreds_of_pods_start_at_once_and_the_api_answers_meanwhile(lab: Runni
     lab.apply(MANIFEST)
 
     def ready() -> int:
-        done = lab.minipod("get", "deployment", "many", "-o", "json")
-        return int((json.loads(done.stdout).get("status") or {}).get("readyReplicas", 0))
+        (deployment,) = lab.get("deployment", "many")
+        return int((deployment.get("status") or {}).get("readyReplicas", 0))
 
     wait_until(lambda: ready() == MANY, 60.0, f"{MANY} pods Ready", every=0.5)
     lab.delete(MANIFEST)

@@ -195,10 +195,11 @@ def demo(
 ) -> subprocess.CompletedProcess[str]:
     """Run scripts/demo on a machine that lacks nothing, with a `minipod` that records what it is asked to do.
 
-    labs and deployments: what `minipod ls` and `get` answer; then: shell lines for all other commands.
+    labs and deployments: what `minipod ls` and `kubectl get` answer; then: shell lines for all other commands.
     """
     stand_in(clone / "scripts/setup", "exit 0")
-    script = f"""case $1 in
+    script = f"""[ $1 != kubectl ] || shift 3  # kubectl --name demo WORD
+    case $1 in
         ls) echo '{labs.replace("CLONE", str(clone))}' ;;
         get) echo '{{"items": [{deployments}]}}' ;;
         *) echo $1 >>{clone}/calls
@@ -235,7 +236,7 @@ def test_demo_replaces_its_lab_when_it_does_not_answer(clone: Path) -> None:
 def test_demo_names_what_does_not_become_ready(clone: Path) -> None:
     done = demo(clone, deployments=f"{READY}, {WAITING}")
     assert done.returncode == 2
-    assert done.stderr == "demo: not ready: shop/web: see minipod get pods -A --name demo\n"
+    assert done.stderr == "demo: not ready: shop/web: see minipod kubectl --name demo get pods -A\n"
     assert "check" not in (clone / "calls").read_text().split()
 
 
