@@ -74,14 +74,14 @@ class Pod(Protocol):
 class Container:
     """See the head of this file."""
 
-    def __init__(self, pod: Pod, spec: Obj, *, init: bool = False) -> None:
+    def __init__(self, pod: Pod, spec: Obj, *, init: bool = False, ephemeral: bool = False) -> None:
         sidecar = init and spec.get("restartPolicy") == "Always"
         self.name: str = spec["name"]
         self.state = ContainerState(self.name, spec["image"], sidecar=sidecar)
         self._pod = pod
         self._spec = spec
-        self._init = init and not sidecar
-        self._policy = "Always" if sidecar else pod.policy
+        self._init, self._ephemeral = init and not sidecar, ephemeral
+        self._policy = "Always" if sidecar else "Never" if ephemeral else pod.policy
         self._waiting = {"waiting": {"reason": pod.waiting_reason}}
         self.state.state = self._waiting
         self._back_off = BackOff()
@@ -171,7 +171,7 @@ class Container:
         state = self.state
         state.state = {"running": {"startedAt": self._started_at}}
         state.started = "startupProbe" not in self._spec
-        state.ready = state.started and "readinessProbe" not in self._spec
+        state.ready = state.started and "readinessProbe" not in self._spec and not self._ephemeral
         if any(f"{kind}Probe" in self._spec for kind in KINDS):
             self._prober = Prober(self._spec, self._attempt, self._verdict, self._probe_failed)
 

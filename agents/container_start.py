@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents import container_env, pod_files, volumes
 from agents.images.catalogue import Program, resolve
+from agents.pod_sandbox import NODE_PIDS, OWN_PIDS, POD_PIDS
 
 if TYPE_CHECKING:
     from agents.kubelet import Kubelet
@@ -63,6 +64,7 @@ def start_message(
         "log": str(run.log),
         "stdin": bool(spec.get("stdin")),
         "tty": bool(spec.get("tty")),
+        "pids": _pids(pod["spec"], spec),
         "root": {
             "upper": str(run.upper),
             "image": kubelet.images.layer(program.files),
@@ -71,6 +73,15 @@ def start_message(
         },
     }
     return message, program
+
+
+def _pids(pod_spec: Obj, spec: Obj) -> str:
+    """Whose processes the container is among: see agents.pod_sandbox."""
+    if pod_spec.get("hostPID"):
+        return NODE_PIDS
+    if pod_spec.get("shareProcessNamespace"):
+        return POD_PIDS
+    return str(spec.get("targetContainerName") or OWN_PIDS)
 
 
 def _with_addresses(pod: Obj, addresses: Sequence[str], host: Sequence[str]) -> Obj:

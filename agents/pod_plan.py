@@ -1,5 +1,6 @@
 """What is to be done next for a pod's containers: from their states to one decision. Pure.
 
+    ephemeral containers, whenever one has been added (kubectl debug)
     init containers, one after another: an ordinary one must end well, a sidecar must have started
         -> containers, all of them -> finished when every one has ended and none will start again
 
@@ -30,10 +31,14 @@ def plan(
     containers: Sequence[ContainerState],
     now: float,
     initialized: bool = False,
+    ephemeral: Sequence[ContainerState] = (),
 ) -> Plan:
     """The next step. `now` as the states' `due`; `initialized`: the init containers of this sandbox are through."""
     if all(_over(state) for state in containers):
         return Plan(initialized=True, finished=True)
+    for state in ephemeral:
+        if _due(state, now):
+            return Plan(state.name, initialized)
     for state in init:
         if _due(state, now):
             return Plan(state.name, initialized)

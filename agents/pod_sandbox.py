@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ __all__ = ["GONE", "ContainerStartError", "PodSandbox"]
 
 Message = dict[str, Any]
 GONE: Message = {"event": "gone"}
+# Whose processes a container is among: "" its own, those of the pod, of the node, or of the container so named.
+OWN_PIDS, POD_PIDS, NODE_PIDS = "", "/pod", "/node"
 RETRY = 0.05  # seconds
 LAST_WORDS = 2.0  # seconds for the end of a container's output to reach its log
 
@@ -48,10 +50,16 @@ class PodSandbox:
 
     @classmethod
     async def create(
-        cls, runtime: Runtime, hostname: str, network: int | None, on_event: Callable[[Message], None]
+        cls,
+        runtime: Runtime,
+        hostname: str,
+        network: int | None,
+        on_event: Callable[[Message], None],
+        *,
+        shares_pids: bool = False,
     ) -> PodSandbox:
-        """Start a pod's first process; `network` as in Runtime.create_pod. Raises RuntimeUnavailable, OSError."""
-        return cls(runtime, await runtime.create_pod(hostname, network), on_event)
+        """Start a pod's first process; arguments as in Runtime.create_pod. Raises RuntimeUnavailable, OSError."""
+        return cls(runtime, await runtime.create_pod(hostname, network, shares_pids=shares_pids), on_event)
 
     async def start(self, container: Message) -> None:
         """Start a container and wait until its program runs. Raises ContainerStartError.
@@ -93,12 +101,25 @@ class PodSandbox:
         self._doomed.discard(name)
         while True:
             try:
-                await self._runtime.start_container(self._pause.pidfd, container, forked)
+                pids = self._pid_namespace(container["pids"])
+                await self._runtime.start_container(self._pause.pidfd, container, forked, pids)
                 return
             except RuntimeUnavailable as error:
                 if self.closed or name in self._processes or name in self._doomed:
                     raise ContainerStartError(str(error)) from None
                 await asyncio.sleep(RETRY)
+
+    def _pid_namespace(self, pids: str) -> int | None:
+        """The pidfd of one of the processes that a container is among. Raises ContainerStartError."""
+        if pids == OWN_PIDS:
+            return None
+        if pids == POD_PIDS:
+            return self._pause.pidfd
+        if pids == NODE_PIDS:
+            return _this_process()
+        if pids not in self._processes:
+            raise ContainerStartError(f'target container "{pids}" is not running')
+        return self._processes[pids].pidfd
 
     def signal(self, name: str, number: int) -> None:
         """Signal a container's first process; one that has ended is left in peace.
@@ -162,6 +183,12 @@ class PodSandbox:
         if namespaces is not None:
             namespaces.close()
         self.close_input(name)
+
+
+@cache
+def _this_process() -> int:
+    """A pidfd of this process: a node's processes are the lab's."""
+    return os.pidfd_open(os.getpid())
 
 
 def _has_a_say(pid: int, number: int) -> bool:

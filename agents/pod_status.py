@@ -129,7 +129,11 @@ class _Condition:
 
 
 def pod_status(
-    facts: PodFacts, containers: Sequence[ContainerState], init: Sequence[ContainerState], previous: Obj
+    facts: PodFacts,
+    containers: Sequence[ContainerState],
+    init: Sequence[ContainerState],
+    previous: Obj,
+    ephemeral: Sequence[ContainerState] = (),
 ) -> Obj:
     """The PodStatus as a merge patch. `previous` is the status so far, whose transition times are kept where a
     condition's status is the same.
@@ -146,6 +150,8 @@ def pod_status(
     }
     if init:
         status["initContainerStatuses"] = [container.status() for container in init]
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = [container.status() for container in ephemeral]
     if facts.addresses:
         status["podIP"] = facts.addresses[0]
         status["podIPs"] = [{"ip": address} for address in facts.addresses]

@@ -72,6 +72,7 @@ class PodWorker:
             Container(self, spec, init=True) for spec in pod["spec"].get("initContainers") or ()
         ]
         self.containers = [Container(self, spec) for spec in pod["spec"]["containers"]]
+        self.ephemeral_containers: list[Container] = []
         self._by_name = {container.name: container for container in (*self.init_containers, *self.containers)}
         self._places: dict[str, Path] = {}
         self._initialized = self._finished = False
@@ -81,9 +82,11 @@ class PodWorker:
         self._awake, self._deleted = asyncio.Event(), asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
         self._deadline_seconds: int | None = None
+        self._add_ephemeral(pod["spec"])
         self._time_active_deadline()
-        for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
-            self._by_name[one["name"]].resume(one)
+        for kind in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+            for one in status.get(kind) or ():
+                self._by_name[one["name"]].resume(one)
 
     # ---------------------------------------------------------------- from the kubelet
 
@@ -97,8 +100,19 @@ class PodWorker:
         spec = pod["spec"]
         for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
             self._by_name[container["name"]].redefine(container)
+        self._add_ephemeral(spec)
         self._time_active_deadline()
         if spec.get("readinessGates"):
+            self.wake()
+
+    def _add_ephemeral(self, spec: Obj) -> None:
+        """The object may have ephemeral containers more; none of them is ever changed or taken away."""
+        known = len(self.ephemeral_containers)
+        for added in (spec.get("ephemeralContainers") or ())[known:]:
+            container = Container(self, added, ephemeral=True)
+            self.ephemeral_containers.append(container)
+            self._by_name[container.name] = container
+        if len(self.ephemeral_containers) > known:
             self.wake()
 
     def removed(self) -> None:
@@ -166,8 +180,8 @@ class PodWorker:
                 self.event("Normal", self._reason, DEADLINE_EXCEEDED)
                 await self._finish()
                 break
-            init, containers = self._states()
-            step = plan(init, containers, time.monotonic(), self._initialized)
+            init, containers, ephemeral = self._states()
+            step = plan(init, containers, time.monotonic(), self._initialized, ephemeral)
             self._initialized = step.initialized
             if step.finished:
                 await self._finish()
@@ -204,7 +218,13 @@ class PodWorker:
         spec = self.pod["spec"]
         network = self.kubelet.network if spec.get("hostNetwork") else None
         name = self.kubelet.name if network is not None else pod_files.hostname(self.pod)
-        self.sandbox = await PodSandbox.create(self.kubelet.runtime, name, network, self._sandbox_says)
+        self.sandbox = await PodSandbox.create(
+            self.kubelet.runtime,
+            name,
+            network,
+            self._sandbox_says,
+            shares_pids=bool(spec.get("shareProcessNamespace")),
+        )
         if network is None:
             self.addresses = self.kubelet.attach(self.uid, f"{self.namespace}/{self.name}", self.sandbox)
         else:
@@ -326,11 +346,16 @@ class PodWorker:
             reason=self._reason,
             message=DEADLINE_EXCEEDED if self._reason else "",
         )
-        init, containers = self._states()
-        self.kubelet.report(self, lambda previous: pod_status(facts, containers, init, previous))
+        init, containers, ephemeral = self._states()
+        self.kubelet.report(self, lambda previous: pod_status(facts, containers, init, previous, ephemeral))
 
-    def _states(self) -> tuple[list[ContainerState], list[ContainerState]]:
-        return [c.state for c in self.init_containers], [c.state for c in self.containers]
+    def _states(self) -> tuple[list[ContainerState], list[ContainerState], list[ContainerState]]:
+        """Of the init containers, the ordinary ones, the ephemeral ones."""
+        init, containers, ephemeral = (
+            [container.state for container in each]
+            for each in (self.init_containers, self.containers, self.ephemeral_containers)
+        )
+        return init, containers, ephemeral
 
     def _lookup(self, kind: str, name: str) -> Obj | None:
         """A ConfigMap or Secret of the pod's namespace."""

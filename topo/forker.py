@@ -25,10 +25,11 @@ from topo import container, syscalls
 from topo.stdio import Stdio
 
 POD_NAMESPACES = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
-_PAUSE, _PLAIN, _TERMINAL = b"p", b"c", b"t"
+_PAUSE, _SHARING_PAUSE, _PLAIN, _TERMINAL = b"p", b"s", b"c", b"t"
+_JOINING = b"j"  # after the kind of a container: a pid namespace to join comes last among the descriptors
 _NAME = "pod-forker"
 _LONGEST = 65  # a kind, and a host name
-_RIGHTS = socket.CMSG_SPACE(6 * 4)
+_RIGHTS = socket.CMSG_SPACE(7 * 4)
 _ANSWER = struct.Struct("=ii")  # pid or -1, errno
 
 
@@ -50,22 +51,30 @@ class Home:
             syscalls.setns(descriptor, kind)
 
 
-def ask_pause(channel: socket.socket, hostname: str, network: int | None) -> tuple[int, int]:
+def ask_pause(
+    channel: socket.socket, hostname: str, network: int | None, *, shares_pids: bool
+) -> tuple[int, int]:
     """Have a process forked that holds a pod's namespaces: its pid and a pidfd. Called by the pod runtime.
 
-    `network`: a network namespace to join in place of a fresh one. Raises OSError.
+    `network`: a network namespace to join in place of a fresh one. `shares_pids`: it is the first process of a pid
+    namespace, which containers may join. Raises OSError.
     """
-    return _ask(channel, _PAUSE + hostname.encode(), [] if network is None else [network])
+    kind = _SHARING_PAUSE if shares_pids else _PAUSE
+    return _ask(channel, kind + hostname.encode(), [] if network is None else [network])
 
 
-def ask_container(channel: socket.socket, pod: int, root: int, report: int, stdio: Stdio) -> tuple[int, int]:
+def ask_container(
+    channel: socket.socket, pod: int, root: int, report: int, stdio: Stdio, pids: int | None = None
+) -> tuple[int, int]:
     """Have a container forked: its pid and a pidfd. Called by the pod runtime; raises OSError.
 
     `pod`: pidfd of the pod. `root`: the mount namespace to be in. `report`: the container's end of a socket, on which
-    it is told what to become (topo.container).
+    it is told what to become (topo.container). `pids`: pidfd of a process whose pid namespace it joins; None: its own.
     """
     kind = _TERMINAL if stdio.tty else _PLAIN
-    return _ask(channel, kind, [pod, root, report, *stdio.theirs])
+    if pids is None:
+        return _ask(channel, kind, [pod, root, report, *stdio.theirs])
+    return _ask(channel, kind + _JOINING, [pod, root, report, *stdio.theirs, pids])
 
 
 def _ask(channel: socket.socket, request: bytes, descriptors: Sequence[int]) -> tuple[int, int]:
@@ -90,8 +99,10 @@ def serve(channel: socket.socket) -> NoReturn:
         descriptors = struct.unpack(f"{len(rights) // 4}i", rights)
         pid, number = -1, 0
         try:
-            if request[:1] == _PAUSE:
-                pid = _fork_pause(request[1:].decode(), descriptors)
+            if request[:1] in (_PAUSE, _SHARING_PAUSE):
+                pid = _fork_pause(request[1:].decode(), descriptors, request[:1] == _SHARING_PAUSE)
+            elif request[1:] == _JOINING:
+                pid = _fork_beside(descriptors, request[:1] == _TERMINAL)
             else:
                 pid = _fork_container(descriptors, request == _TERMINAL)
         except OSError as error:
@@ -102,8 +113,8 @@ def serve(channel: socket.socket) -> NoReturn:
         _answer(channel, pid, number)
 
 
-def _fork_pause(hostname: str, networks: Sequence[int]) -> int:
-    kinds = POD_NAMESPACES
+def _fork_pause(hostname: str, networks: Sequence[int], shares_pids: bool) -> int:
+    kinds = POD_NAMESPACES | (syscalls.CLONE_NEWPID if shares_pids else 0)
     if networks:
         syscalls.setns(networks[0], syscalls.CLONE_NEWNET)
         kinds &= ~syscalls.CLONE_NEWNET
@@ -117,11 +128,22 @@ def _fork_pause(hostname: str, networks: Sequence[int]) -> int:
     return pid
 
 
-def _fork_container(descriptors: Sequence[int], tty: bool) -> int:
+def _fork_beside(descriptors: Sequence[int], tty: bool) -> int:
+    """A container in the pid namespace of another process: of its pod, of a container, of the node."""
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    try:
+        syscalls.setns(descriptors[-1], syscalls.CLONE_NEWPID)  # of the children, not of this process
+        return _fork_container(descriptors[:-1], tty, 0)
+    finally:
+        syscalls.setns(own, syscalls.CLONE_NEWPID)
+        os.close(own)
+
+
+def _fork_container(descriptors: Sequence[int], tty: bool, fresh: int = syscalls.CLONE_NEWPID) -> int:
     pod, root, report, *theirs = descriptors
     syscalls.setns(pod, POD_NAMESPACES)
     syscalls.setns(root, syscalls.CLONE_NEWNS)
-    pid = syscalls.clone(syscalls.CLONE_NEWPID | syscalls.CLONE_PARENT)
+    pid = syscalls.clone(fresh | syscalls.CLONE_PARENT)
     if pid == 0:
         container.run(report, theirs, tty)
     return pid
@@ -150,6 +172,9 @@ def main(argv: Sequence[str]) -> None:
     gc.freeze()
     gc.disable()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a pause process would run Python's handler, in this memory
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # so does a pause process, which then has no orphans to reap
     syscalls.set_process_name(_NAME)
     serve(socket.socket(fileno=int(argv[0])))
 

@@ -11,8 +11,8 @@ this one builds a container's root in a mount namespace of its own and hands it 
 Pods and containers are children of the supervisor (CLONE_PARENT), which watches and reaps them. So killing this process
 or the forker hurts nobody: others are started, and given the pipes, which the supervisor holds as well.
 
-Requests:  {"id", "do": "pod", "hostname"}, perhaps with the network namespace to join
-           {"id", "do": "container", "container": {...}} with a pidfd of the pod
+Requests:  {"id", "do": "pod", "hostname", "shares_pids"}, perhaps with the network namespace to join
+           {"id", "do": "container", "container": {...}} with a pidfd of the pod, perhaps of a pid namespace to join
            {"do": "adopt", "log": PATH, "streams": [...]} with the pipes of a container that runs already
 Answers:   {"id", "pid"} with a pidfd; for a container also with its outputs and, if it has one, its input
            {"id", "started": true} when a container's program runs; {"id", "error", "errno"} when it cannot
@@ -75,7 +75,7 @@ class PodRuntime:
             if message["do"] == "pod":
                 self._start_pod(message, descriptors)
             elif message["do"] == "container":
-                self._start_container(message, descriptors[0])
+                self._start_container(message, *descriptors)
             else:
                 self._read_outputs(message["log"], dict(zip(descriptors, message["streams"], strict=True)))
                 return
@@ -86,17 +86,22 @@ class PodRuntime:
             os.close(descriptor)
 
     def _start_pod(self, message: dict[str, Any], networks: Sequence[int]) -> None:
-        pid, pidfd = forker.ask_pause(self._forker, message["hostname"], networks[0] if networks else None)
+        pid, pidfd = forker.ask_pause(
+            self._forker,
+            message["hostname"],
+            networks[0] if networks else None,
+            shares_pids=message["shares_pids"],
+        )
         wire.send(self._channel, {"id": message["id"], "pid": pid}, [pidfd])
         os.close(pidfd)
 
-    def _start_container(self, message: dict[str, Any], pod: int) -> None:
+    def _start_container(self, message: dict[str, Any], pod: int, pids: int | None = None) -> None:
         spec = message["container"]
         stdio = Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
         report, theirs = wire.pair()
         try:
             root = self._build_root(spec)
-            pid, pidfd = forker.ask_container(self._forker, pod, root, theirs.fileno(), stdio)
+            pid, pidfd = forker.ask_container(self._forker, pod, root, theirs.fileno(), stdio, pids)
             os.close(root)
         finally:
             stdio.close_theirs()

@@ -116,26 +116,34 @@ class Runtime:
         for pidfd in self._watched:
             loop.add_reader(pidfd, self._restart)
 
-    async def create_pod(self, hostname: str, network: int | None = None) -> Process:
+    async def create_pod(
+        self, hostname: str, network: int | None = None, *, shares_pids: bool = False
+    ) -> Process:
         """Start a pod's first process, which holds its namespaces.
 
         `network`: descriptor of the network namespace to join (for a pod on its node's network); None: a fresh one.
-        Raises RuntimeUnavailable when the runtime dies meanwhile, OSError when the kernel refuses.
+        `shares_pids`: it holds a pid namespace too, for containers that are started in it. Raises RuntimeUnavailable
+        when the runtime dies meanwhile, OSError when the kernel refuses.
         """
-        request = self._ask({"do": "pod", "hostname": hostname}, [] if network is None else [network])
+        asked = {"do": "pod", "hostname": hostname, "shares_pids": shares_pids}
+        request = self._ask(asked, [] if network is None else [network])
         message, descriptors = await request.forked
         return Process(message["pid"], descriptors[0])
 
     async def start_container(
-        self, pod: int, container: Message, forked: Callable[[Container], None]
+        self, pod: int, container: Message, forked: Callable[[Container], None], pids: int | None = None
     ) -> None:
         """Start a container in the pod whose pidfd is `pod`, and return when its program runs.
+
+        `pids`: pidfd of a process whose pid namespace it joins; None: it gets one of its own.
 
         `container`: name, argv, env, working_dir, standin ("module:function" or ""), log (a path), stdin, tty, root
         (the fields of topo.rootfs.ContainerRoot). `forked` is called once its process is there: it may end at any time
         from then on. Raises ContainerStartError, RuntimeUnavailable.
         """
-        request = self._ask({"do": "container", "container": container}, [pod])
+        request = self._ask(
+            {"do": "container", "container": container}, [pod] if pids is None else [pod, pids]
+        )
         try:
             message, descriptors = await request.forked
         except OSError as error:

@@ -50,8 +50,10 @@ def container(worker: PodWorker, name: str) -> Container:
         choices = f"choose one of: [{' '.join(known)}]"
         init = [c.name for c in worker.init_containers]
         choices += f" or one of the init containers: [{' '.join(init)}]" if init else ""
+        ephemeral = [c.name for c in worker.ephemeral_containers]
+        choices += f" or one of the ephemeral containers: [{' '.join(ephemeral)}]" if ephemeral else ""
         raise bad_request(f"a container name must be specified for pod {worker.name}, {choices}")
-    for found in (*worker.containers, *worker.init_containers):
+    for found in (*worker.containers, *worker.init_containers, *worker.ephemeral_containers):
         if found.name == name:
             return found
     raise bad_request(f"container {name} is not valid for pod {worker.name}")

@@ -64,7 +64,7 @@ class FakeKubelet:
         self.images = SimpleNamespace(layer=lambda _: "")
 
     async def create(
-        self, runtime: Any, name: str, network: Any, on_event: Callable[[Obj], None]
+        self, runtime: Any, name: str, network: Any, on_event: Callable[[Obj], None], **_: Any
     ) -> FakeSandbox:
         self.sandboxes.append(FakeSandbox(on_event))
         return self.sandboxes[-1]
@@ -239,3 +239,29 @@ def test_pod_of_a_lab_that_goes_on(live: Live, policy: str, phase: str, restarts
     assert (main["restartCount"], status["startTime"]) == (restarts, "2026-01-02T03:04:04Z")
     ended = (main["lastState"] if phase == "Running" else main["state"])["terminated"]
     assert (ended["exitCode"], ended["startedAt"]) == (137, "2026-01-02T03:04:05Z")
+
+
+LOOK = {"name": "look", "image": "busybox", "command": ["sleep", "9"]}
+
+
+def test_ephemeral_container_is_started_in_a_running_pod_and_never_again(live: Live) -> None:
+    def look(kubelet: FakeKubelet) -> Any:
+        return (kubelet.status.get("ephemeralContainerStatuses") or [{"state": {}}])[0]
+
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await becomes_ready(kubelet, worker)
+        worker.changed(pod(ephemeralContainers=[LOOK]))
+        await kubelet.until(lambda: "running" in look(kubelet)["state"])
+        kubelet.sandboxes[0].die()
+        await kubelet.until(lambda: kubelet.ready("10.244.1.2"))
+        assert look(kubelet)["state"]["terminated"]["exitCode"] == 137
+        assert (look(kubelet)["restartCount"], "look" in kubelet.sandboxes[1].containers) == (0, False)
+
+    live(pod(), story)
+
+
+def test_ephemeral_container_of_a_lab_that_goes_on_stays_ended(live: Live) -> None:
+    before = {"name": "look", "restartCount": 0, "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}}}
+    obj = {**pod(ephemeralContainers=[LOOK]), "status": {"ephemeralContainerStatuses": [before]}}
+    status = live(obj, becomes_ready).status
+    assert status["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
