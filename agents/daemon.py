@@ -84,8 +84,9 @@ class Daemon:
     async def _once(self) -> int:
         """Run the command to its end; its exit status."""
         with self._log.open("ab") as log:
+            options = {"stdin": subprocess.DEVNULL, **self._options}
             process: Process = self._machine.spawn(
-                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **self._options
+                self._argv, stdout=log, stderr=subprocess.STDOUT, **options
             )
         self._process = process
         try:

@@ -1,77 +1,82 @@
-"""The cloud's part of a Service of type LoadBalancer: an address out of a pool, and HAProxy that serves it.
+"""The cloud's part of a Service of type LoadBalancer: an address out of a pool, and an engine that serves it.
 
     Service type LoadBalancer --assign--> an address of the pool --status patch--> status.loadBalancer.ingress
                        |
-    Node objects ------+--desired.frontends--> Balancer --render--> haproxy.cfg --reload--> HAProxy on lb1
+    Node objects ------+--desired.frontends--> frontends --> the engine of its loadBalancerClass
+                                                    (none)                 HAProxy on lb1 (agents/haproxy.py)
+                                                    minipod.dev/python     agents/python_balancer.py on lb2
 
-Services with a `loadBalancerClass` are someone else's. The API's own address is one more frontend, always
-there.
+Each engine has an agent of its own, so that one that fails holds nobody up; they share the pool. Services with any
+other `loadBalancerClass` are someone else's.
 
 Invariants: no two Services have the same address, and one keeps its own while it lives; the status names
-an address only once HAProxy was told of it.
+an address only once the engine was told of it.
 
-Sources: Kubernetes, "Service", type LoadBalancer and loadBalancerClass; KEP-1860 (ipMode: the balancer is
-a proxy).
+Sources: Kubernetes, "Service", type LoadBalancer and loadBalancerClass; KEP-1959 (loadBalancerClass); KEP-1860
+(ipMode: the balancer is a proxy).
 """
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from agents import desired
 from agents.agent import Agent, Obj
-from agents.daemon import Daemon, Spawner
+from agents.daemon import Spawner
 from controlplane.api import API
 from controlplane.errors import StatusError
 from controlplane.meta import Key, key_of
-from netfns import balancer
-from netfns.balancer import Balancer, Frontend
+from netfns.balancer import Frontend
 
-START_WAIT = 10.0  # seconds for HAProxy to answer after its start
+
+class Engine(Protocol):
+    """What serves frontends on one machine."""
+
+    name: str
+    machine: Spawner
+
+    async def apply(self, frontends: Sequence[Frontend]) -> None:
+        """Serve these and no others; returns when that is so."""
+
+    async def stop(self) -> None:
+        """Serve nothing any more."""
+
+
+class Pool:
+    """The addresses that the agents of all engines give out."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = tuple(addresses)
+        self._given: dict[Key, str] = {}
+
+    def assign(self, services: Iterable[Obj]) -> dict[Key, str]:
+        """An address for each Service of every engine; see desired.assign. One that was given is kept."""
+        self._given = desired.assign(services, self._addresses, self._given)
+        return self._given
 
 
 class LoadBalancerAgent(Agent):
-    """Keeps HAProxy on one machine. `pool` are the addresses to give out, `folder` a place for its files.
-
-    `fixed` are frontends that are no Service's, such as the API's own address.
-    """
+    """Keeps one engine in line with the Services of its `load_balancer_class` ("": those that name none)."""
 
     component = "load-balancer"
 
-    def __init__(
-        self,
-        api: API,
-        node: str,
-        machine: Spawner,
-        pool: Sequence[str],
-        folder: Path,
-        fixed: Sequence[Frontend] = (),
-    ) -> None:
-        super().__init__(api, node, ["Service", "Node"])
-        self._machine = machine
-        self._pool = tuple(pool)
-        self._fixed = tuple(fixed)
-        self._configuration = folder / "haproxy.cfg"
-        self._socket = folder / "haproxy.sock"
-        self._applied: Balancer | None = None
-        argv = ["haproxy", "-W", "-db", "-f", str(self._configuration)]
-        self._haproxy = Daemon(machine, argv, folder / "haproxy.log", self._haproxy_ended)
-        self._running: asyncio.Task[None] | None = None
+    def __init__(self, api: API, engine: Engine, pool: Pool, load_balancer_class: str = "") -> None:
+        super().__init__(api, engine.machine.name, ["Service", "Node"])
+        self._engine = engine
+        self._pool = pool
+        self._class = load_balancer_class
+        self._applied: list[Frontend] | None = None
         self._said: set[tuple[str, str]] = set()
         for informer in self.informers.values():
             informer.on_change(self.changed)
 
     async def run(self) -> None:
-        """Work until cancelled; HAProxy ends with the agent."""
+        """Work until cancelled; the engine ends with the agent."""
         try:
             await super().run()
         finally:
-            if self._running is not None:
-                self._running.cancel()
-                await asyncio.gather(self._running, return_exceptions=True)
+            await self._engine.stop()
 
     def resync(self) -> None:
         """Write, load and tell everything again."""
@@ -79,44 +84,18 @@ class LoadBalancerAgent(Agent):
         super().resync()
 
     async def reconcile(self) -> None:
-        """Bring HAProxy in line with the Services, then their status with HAProxy."""
-        services = [obj for obj in self.objects("Service") if desired.is_balanced(obj)]
-        given = desired.assign(services, self._pool)
-        frontends = desired.frontends(services, given, self.objects("Node"))
-        wanted = Balancer(str(self._socket), (*self._fixed, *frontends))
+        """Bring the engine in line with the Services, then their status with the engine."""
+        given = self._pool.assign(obj for obj in self.objects("Service") if desired.is_balanced(obj))
+        services = [obj for obj in self.objects("Service") if desired.balancer_class(obj) == self._class]
+        wanted = desired.frontends(services, given, self.objects("Node"))
         if wanted != self._applied:
             self._applied = wanted
             try:
-                await self._apply(wanted)
+                await self._engine.apply(wanted)
             except Exception:
                 self._applied = None
                 raise
         self._tell(services, given)
-
-    async def _apply(self, wanted: Balancer) -> None:
-        text = balancer.render(wanted)
-        await asyncio.to_thread(balancer.check, self._machine, text)
-        await asyncio.to_thread(balancer.add_addresses, self._machine, wanted)
-        self._configuration.write_text(text)
-        if self._running is None:
-            self._running = asyncio.create_task(self._haproxy.run())
-        else:
-            await self._answering()  # a master that still starts would die of the signal
-            self._haproxy.signal(signal.SIGUSR2)
-        await self._answering()
-        await asyncio.to_thread(balancer.remove_addresses, self._machine, wanted)
-
-    async def _answering(self) -> None:
-        """Wait until HAProxy's runtime socket takes a connection. Raises TimeoutError."""
-        async with asyncio.timeout(START_WAIT):
-            while True:
-                try:
-                    _, writer = await asyncio.open_unix_connection(self._socket)
-                except (FileNotFoundError, ConnectionRefusedError):
-                    await asyncio.sleep(0.02)
-                    continue
-                writer.close()
-                return
 
     def _tell(self, services: Sequence[Obj], given: dict[Key, str]) -> None:
         """Write each Service's address into its status, and take it out of those that ask for none any
@@ -131,8 +110,8 @@ class LoadBalancerAgent(Agent):
                 continue
             for port in obj["spec"].get("ports") or ():
                 if port.get("protocol", "TCP") != "TCP":
-                    name = f"port {port['port']}/{port['protocol']}"
-                    self._warn_once(obj, f"{name}: HAProxy balances TCP only: use the node port")
+                    place = f"port {port['port']}/{port['protocol']}"
+                    self._warn_once(obj, f"{place}: {self._engine.name} balances TCP only: use the node port")
             self._write_status(obj, [{"ip": address, "ipMode": "Proxy"}])
         for obj in self.objects("Service"):
             if obj["spec"].get("type") != "LoadBalancer" and desired.ingress_address(obj):
@@ -152,6 +131,3 @@ class LoadBalancerAgent(Agent):
         if said not in self._said:
             self._said.add(said)
             self.warn(obj, message)
-
-    def _haproxy_ended(self, status: int) -> None:
-        self.warn(self.involved(), f"{self.node}: haproxy ended with status {status}: it is started again")

@@ -13,15 +13,18 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from agents.desired import PYTHON_CLASS
 from agents.dns import DnsAgent
+from agents.haproxy import HAProxy
 from agents.kube_proxy import KubeProxy
 from agents.kubelet import Kubelet, Shared
-from agents.load_balancer import LoadBalancerAgent
+from agents.load_balancer import LoadBalancerAgent, Pool
 from agents.masquerade import MasqueradeAgent
 from agents.node_kernel import NodeKernel
 from agents.outside import OutsideWorld
 from agents.overlay import OverlayAgent
 from agents.pod_files import ClusterDns
+from agents.python_balancer import PythonBalancer
 from controlplane.informer import Informer
 from controlplane.manager import ControlPlane
 from controlplane.store import Store
@@ -115,11 +118,17 @@ class Cluster:
         )
         first, last = (int(address) for address in plan.LOAD_BALANCER_POOL)
         pool = [str(type(plan.API_ADDRESS)(number)) for number in range(first, last + 1)]
-        lb1, outside = (NodeKernel(name, self.machine(name).namespaces) for name in ("lb1", "outside"))
+        lb1, lb2, outside = (
+            NodeKernel(name, self.machine(name).namespaces) for name in ("lb1", "lb2", "outside")
+        )
+        addresses = Pool(pool)
+        haproxy = HAProxy(lb1, _folder("lb1"), self._told("lb1"), [api_frontend])
+        self.python_balancer = PythonBalancer(lb2, _folder("lb2"), self._told("lb2"))
         ranges = (*SERVICE_CIDRS, *POD_CIDRS)
         outside_addresses = [str(address.ip) for address in plan.OUTSIDE.interface(10)]
         self._parts += [
-            LoadBalancerAgent(self.api, "lb1", lb1, pool, _folder("lb1"), [api_frontend]).run(),
+            LoadBalancerAgent(self.api, haproxy, addresses).run(),
+            LoadBalancerAgent(self.api, self.python_balancer, addresses, PYTHON_CLASS).run(),
             DnsAgent(self.api, _made(DNS_FOLDER), str(plan.DNS_SERVICE), ranges).run(),
             OutsideWorld(outside, outside_addresses, _folder("outside"), self._ended("outside")).run(),
         ]
@@ -136,6 +145,9 @@ class Cluster:
 
     def _runtime_restarted(self, message: str) -> None:
         self.machine_event(plan.CONTROL_PLANE, "RuntimeRestarted", message)
+
+    def _told(self, machine: str) -> Callable[[str], None]:
+        return lambda message: self.machine_event(machine, "BalancerFailed", message)
 
     def _ended(self, machine: str) -> Callable[[int], None]:
         return lambda status: self.machine_event(

@@ -4,6 +4,8 @@
     overlay.py     VXLAN between the nodes                   dns_server.py  the server that answers from it
     bridge.py      a node's bridge and its pods' veth pairs  balancer.py    HAProxy for LoadBalancer services
     ipam.py        which address the next pod gets           masquerade.py  the way out of the cluster
+    python_balancer.py         a balancer's decisions: round robin, health checks, draining
+    python_balancer_server.py  the loop that acts on them, with relay.py and python_balancer_control.py
 
 Every file has the same verbs: `render` (desired state -> text) and `evaluate` (desired state + packet ->
 verdict) are pure; `observe` reads the kernel; `apply` makes it match. `SEATS` is the table of the
@@ -39,6 +41,7 @@ SEATS: dict[str, Seat] = {
         Seat("service", "netfns.service", "06-cluster-ip", "kube-proxy"),
         Seat("masquerade", "netfns.masquerade", "", "ip-masq-agent"),
         Seat("balancer", "netfns.balancer", "", "cloud load balancer"),
+        Seat("python_balancer", "netfns.python_balancer", "09-load-balancer", "cloud load balancer"),
         Seat("dns", "netfns.dns", "", "CoreDNS"),
     )
 }

@@ -12,7 +12,15 @@ when it says more.
 Sources: Kubernetes API reference, Service, EndpointSlice, Node and Pod.
 """
 
-from agents.desired.load_balancer import EXCLUDED, assign, frontends, ingress_address, is_balanced
+from agents.desired.load_balancer import (
+    EXCLUDED,
+    PYTHON_CLASS,
+    assign,
+    balancer_class,
+    frontends,
+    ingress_address,
+    is_balanced,
+)
 from agents.desired.names import named_pod, named_service
 from agents.desired.nodes import masquerade, node_addresses, overlay, vtep
 from agents.desired.objects import Obj
@@ -20,9 +28,11 @@ from agents.desired.services import SERVICE_NAME, cluster_addresses, endpoints, 
 
 __all__ = [
     "EXCLUDED",
+    "PYTHON_CLASS",
     "SERVICE_NAME",
     "Obj",
     "assign",
+    "balancer_class",
     "cluster_addresses",
     "endpoints",
     "frontends",

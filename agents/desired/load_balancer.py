@@ -11,10 +11,21 @@ from netfns.balancer import Frontend, Server
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
-def is_balanced(service: Obj) -> bool:
-    """Whether a Service asks for an address outside the cluster, and of us (not of a loadBalancerClass)."""
+PYTHON_CLASS = "minipod.dev/python"
+CLASSES = ("", PYTHON_CLASS)
+
+
+def balancer_class(service: Obj) -> str | None:
+    """The loadBalancerClass of a Service that asks for an address outside the cluster, "" when it names none;
+    None for other Services.
+    """
     spec = service["spec"]
-    return spec.get("type") == "LoadBalancer" and not spec.get("loadBalancerClass")
+    return (spec.get("loadBalancerClass") or "") if spec.get("type") == "LoadBalancer" else None
+
+
+def is_balanced(service: Obj) -> bool:
+    """Whether a Service asks for an address outside the cluster, and of us (not of a class that is not ours)."""
+    return balancer_class(service) in CLASSES
 
 
 def ingress_address(service: Obj) -> str:
@@ -23,16 +34,18 @@ def ingress_address(service: Obj) -> str:
     return str(ingress[0].get("ip", ""))
 
 
-def assign(services: Iterable[Obj], pool: Sequence[str]) -> dict[tuple[str, str], str]:
-    """An address of the pool for each Service: its own if its status has one, the one that it asks for by
-    spec.loadBalancerIP, or the first that is free.
+def assign(
+    services: Iterable[Obj], pool: Sequence[str], before: Mapping[tuple[str, str], str] | None = None
+) -> dict[tuple[str, str], str]:
+    """An address of the pool for each Service: its own if its status has one (or `before`, what was given it
+    and is not in its status yet), the one that it asks for by spec.loadBalancerIP, or the first that is free.
 
     A Service for which none is left is left out. New ones get theirs in order of their creation.
     """
     given: dict[tuple[str, str], str] = {}
     new: list[Obj] = []
     for obj in services:
-        held = ingress_address(obj)
+        held = ingress_address(obj) or (before or {}).get(namespaced_name(obj), "")
         if held in pool and held not in given.values():
             given[namespaced_name(obj)] = held
         else:

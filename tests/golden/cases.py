@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from netfns import balancer, dns, masquerade, overlay, service
+from netfns import balancer, dns, masquerade, overlay, python_balancer, service
 from netfns.balancer import Balancer, Frontend, Server
 from netfns.dns import ClusterNames, NamedEndpoint, NamedPod, NamedPort, NamedService
 from netfns.masquerade import Masquerade
@@ -101,6 +101,7 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,
     "haproxy.cfg": lambda: balancer.render(BALANCER),
+    "balancer.cfg": lambda: python_balancer.render(BALANCER.frontends),
     "cluster.zone": lambda: dns.render(NAMES),
     "masquerade.nft": lambda: masquerade.render(MASQUERADE),
 }

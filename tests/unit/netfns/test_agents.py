@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent
+from agents.daemon import Spawner
+from agents.desired import PYTHON_CLASS
 from agents.dns import DnsAgent
+from agents.haproxy import HAProxy
 from agents.kube_proxy import KubeProxy
-from agents.load_balancer import LoadBalancerAgent
+from agents.load_balancer import LoadBalancerAgent, Pool
 from agents.masquerade import MasqueradeAgent
 from agents.overlay import OverlayAgent
 from controlplane.api import API
@@ -262,7 +265,9 @@ def test_load_balancer_serves_reloads_and_survives(tmp_path: Path) -> None:
     async def story(api: API) -> None:
         machine = FakeMachine(tmp_path)
         add_node(api, "worker1", 1)
-        agent = LoadBalancerAgent(api, "lb1", machine, ["192.168.50.200"], tmp_path, [API_FRONTEND])
+        told: list[str] = []
+        haproxy = HAProxy(machine, tmp_path, told.append, [API_FRONTEND])
+        agent = LoadBalancerAgent(api, haproxy, Pool(["192.168.50.200"]))
         async with running(agent):
             await until(lambda: machine.said("address add 192.168.50.9/32"))
             spec: Obj = {"type": "LoadBalancer", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
@@ -275,9 +280,7 @@ def test_load_balancer_serves_reloads_and_survives(tmp_path: Path) -> None:
             await until(lambda: any("not free in the pool" in text for text in events(api)))
             machine.processes[0].send_signal(signal.SIGKILL)
             await until(lambda: len(machine.processes) == 2)
-            assert any(
-                "lb1: haproxy ended with status -9: it is started again" in text for text in events(api)
-            )
+            assert told == ["haproxy ended with status -9: it is started again"]
             api.patch(
                 "Service",
                 "web",
@@ -290,5 +293,49 @@ def test_load_balancer_serves_reloads_and_survives(tmp_path: Path) -> None:
             api.patch("Service", "second", "default", {"spec": udp})
             await until(lambda: "port 53/UDP: HAProxy balances TCP only: use the node port" in events(api))
         assert [process.poll() for process in machine.processes] == [-9, -9]
+
+    play(story)
+
+
+class FakeEngine:
+    """Keeps what it is to serve; `broken` makes it refuse."""
+
+    name = "a fake"
+
+    def __init__(self) -> None:
+        self.machine: Spawner = FakeMachine()
+        self.served: list[Frontend] = []
+        self.broken = False
+
+    async def apply(self, frontends: Sequence[Frontend]) -> None:
+        if self.broken:
+            raise RuntimeError("refused")
+        self.served = list(frontends)
+
+    async def stop(self) -> None:
+        self.served = []
+
+
+def test_each_class_has_its_engine_and_they_share_the_pool() -> None:
+    async def story(api: API) -> None:
+        pool = Pool(["192.168.50.200", "192.168.50.201", "192.168.50.202"])
+        engines = {name: FakeEngine() for name in ("", PYTHON_CLASS)}
+        engines[PYTHON_CLASS].broken = True
+        agents = [LoadBalancerAgent(api, engine, pool, name) for name, engine in engines.items()]
+        add_node(api, "worker1", 1)
+        spec: Obj = {"type": "LoadBalancer", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
+        for number, name in enumerate(("", PYTHON_CLASS, "example.com/other", "")):
+            own = {"clusterIP": f"10.96.0.2{number}", "clusterIPs": [f"10.96.0.2{number}"]}
+            add_service(api, f"web{number}", **spec, **own, **({"loadBalancerClass": name} if name else {}))
+        async with running(agents[0]), running(agents[1]):
+            await until(lambda: ingress(api, "web0") and ingress(api, "web3"))
+            assert ingress(api, "web1") == [], "its engine has refused"
+            engines[PYTHON_CLASS].broken = False
+            await until(lambda: ingress(api, "web1"))
+            given = [ingress(api, f"web{number}")[0]["ip"] for number in (0, 1, 3)]
+            assert len(set(given)) == 3
+            assert ingress(api, "web2") == [], "another class is left alone"
+            assert [frontend.address for frontend in engines[PYTHON_CLASS].served] == [given[1]]
+            assert [frontend.address for frontend in engines[""].served] == [given[0], given[2]]
 
     play(story)

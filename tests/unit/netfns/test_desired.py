@@ -149,7 +149,8 @@ def test_a_service_gets_the_address_that_it_asks_for_or_none() -> None:
 
 def test_a_load_balancer_class_is_someone_elses() -> None:
     assert desired.is_balanced(balanced("a", "0"))
-    assert not desired.is_balanced(balanced("a", "0", loadBalancerClass="minipod.dev/python"))
+    assert desired.is_balanced(balanced("a", "0", loadBalancerClass="minipod.dev/python"))
+    assert not desired.is_balanced(balanced("a", "0", loadBalancerClass="example.com/other"))
     assert not desired.is_balanced(service())
 
 

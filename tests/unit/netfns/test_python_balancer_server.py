@@ -1,0 +1,257 @@
+"""The Python balancer's loop, with clients and servers on the loopback device."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from netfns import python_balancer_server
+from netfns.balancer import Frontend, Server
+from netfns.python_balancer import render
+from netfns.python_balancer_control import answer
+from netfns.python_balancer_server import Decisions, Mistake, PythonBalancer
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class Echo:
+    """A server that says its name, then sends back what it gets until the end of it."""
+
+    def __init__(self, name: str) -> None:
+        self.server = Server(name, HOST, free_port())
+        self._listener: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._listener = await asyncio.start_server(self._one, HOST, self.server.port)
+
+    def stop(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(self.server.node.encode())
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+class Stage:
+    """A balancer in front of the servers a, b and c; `serve` names those in its configuration."""
+
+    def __init__(self, folder: Path, functions: Path | None = None) -> None:
+        self.echoes = {name: Echo(name) for name in "abc"}
+        self.port = free_port()
+        self.file = folder / "balancer.cfg"
+        self.balancer = PythonBalancer(self.file, Decisions(functions))
+
+    def serve(self, names: str) -> str:
+        servers = tuple(self.echoes[name].server for name in names)
+        self.file.write_text(render([Frontend("default/web:http", HOST, self.port, servers)]))
+        return answer(self.balancer, b"POST", b"/reload")[1]
+
+    async def ask(self, payload: bytes = b"") -> bytes:
+        """All that one connection brings; b"" when it is reset."""
+        try:
+            reader, writer = await asyncio.open_connection(HOST, self.port)
+            writer.write(payload)
+            writer.write_eof()
+            async with asyncio.timeout(5):
+                found = await reader.read()
+        except OSError:
+            return b""
+        writer.close()
+        return found
+
+    def status(self, name: str) -> str:
+        (frontend,) = json.loads(answer(self.balancer, b"GET", b"/stat.json")[1])["frontends"]
+        found = [one["status"] for one in frontend["servers"] if one["node"] == name]
+        return found[0] if found else "-"
+
+
+def play(folder: Path, story: Callable[[Stage], Awaitable[None]], functions: Path | None = None) -> None:
+    @asynccontextmanager
+    async def staged() -> AsyncIterator[Stage]:
+        stage = Stage(folder, functions)
+        for echo in stage.echoes.values():
+            await echo.start()
+        yield stage
+        for backend in stage.balancer.backends.values():
+            stage.balancer._close(backend)
+        for echo in stage.echoes.values():
+            echo.stop()
+
+    async def told() -> None:
+        async with staged() as stage:
+            await story(stage)
+
+    asyncio.run(told())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met within 10 s"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def _quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python_balancer_server, "INTER", 0.05)
+
+
+def test_connections_are_spread_and_bytes_come_back_whole(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        assert stage.serve("abc") == ""
+        answers = [await stage.ask() for _ in range(6)]
+        assert answers == [b"a", b"b", b"c"] * 2
+        much = bytes(range(256)) * 20_000
+        assert (await stage.ask(much))[1:] == much
+        table = answer(stage.balancer, b"GET", b"/stat")[1].splitlines()
+        assert [line.split()[2:] for line in table[1:]] == [
+            ["a", "UP", "0", "3"], ["b", "UP", "0", "2"], ["c", "UP", "0", "2"],
+        ]  # fmt: skip
+        log = answer(stage.balancer, b"GET", b"/log")[1].splitlines()
+        assert log[-1].startswith(f"{HOST}:")
+        assert f"default/web:http -> a {HOST}:" in log[-1]
+        assert f"in {len(much)} out {len(much) + 1} bytes" in log[-1]
+
+    play(tmp_path, story)
+
+
+def test_a_dead_server_gets_nothing_until_it_is_back(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.serve("ab")
+        stage.echoes["b"].stop()
+        assert {await stage.ask() for _ in range(4)} == {b"a"}, "a refused connection goes to another server"
+        await until(lambda: stage.status("b") == "DOWN")
+        await stage.echoes["b"].start()
+        await until(lambda: stage.status("b") == "UP")
+        assert {await stage.ask() for _ in range(4)} == {b"a", b"b"}
+
+    play(tmp_path, story)
+
+
+def test_without_a_server_a_client_is_reset_at_once(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.serve("")
+        async with asyncio.timeout(1):
+            assert await stage.ask() == b""
+        assert stage.balancer.log[-1].endswith("refused: no server is up")
+
+    play(tmp_path, story)
+
+
+def test_a_server_that_is_taken_out_drains(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.serve("ab")
+        reader, writer = await asyncio.open_connection(HOST, stage.port)
+        assert await reader.read(1) == b"a"
+        stage.serve("b")
+        assert stage.status("a") == "DRAIN"
+        assert {await stage.ask() for _ in range(4)} == {b"b"}
+        writer.write(b"still here")
+        assert await reader.read(10) == b"still here"
+        writer.close()
+        await until(lambda: stage.status("a") == "-")
+
+    play(tmp_path, story)
+
+
+def test_no_request_is_lost_while_the_configuration_changes(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.serve("abc")
+        lost = 0
+
+        async def clients() -> None:
+            nonlocal lost
+            for _ in range(60):
+                lost += await stage.ask(b"!") == b""
+
+        running = asyncio.gather(*(clients() for _ in range(4)))
+        names = ["a", "bc", "ab", "c", "abc"]
+        while not running.done():
+            stage.serve(names[0])
+            names.append(names.pop(0))
+            await asyncio.sleep(0.002)
+        await running
+        assert lost == 0
+
+    play(tmp_path, story)
+
+
+def test_a_configuration_that_cannot_be_had_changes_nothing(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stage.serve("a")
+        stage.file.write_text(f"frontend x {HOST} {free_port()}\nfrontend y 203.0.113.77 80\n")
+        status, text = answer(stage.balancer, b"POST", b"/reload")
+        assert status == "409 Conflict"
+        assert text.startswith("203.0.113.77:80: ")
+        stage.file.write_text("nonsense")
+        assert "line 1" in answer(stage.balancer, b"POST", b"/reload")[1]
+        assert await stage.ask() == b"a"
+
+    play(tmp_path, story)
+
+
+REFERENCE = "from netfns.python_balancer import choose, checked, reload\n"
+
+
+@pytest.mark.parametrize(
+    ("functions", "mistake"),
+    [
+        ("def choose(servers, last):\n    while True: pass\n", "choose: no answer within 0.5 s"),
+        ("def choose(servers, last):\n    return 7\n", "choose: want None or an index from 0 to 0, got 7"),
+        ("def choose(servers, last):\n    exit(3)\n", "choose: SystemExit: 3"),
+        (
+            "def choose(servers, last):\n    return servers[9]\n",
+            "choose: IndexError: tuple index out of range",
+        ),
+        ("def checked(*_):\n    return None\n", "checked: want the server's new ServerState, got None"),
+    ],
+)
+def test_a_students_mistake_is_told_and_ends_nothing(tmp_path: Path, functions: str, mistake: str) -> None:
+    async def story(stage: Stage) -> None:
+        assert stage.serve("a") == ""
+        got = await stage.ask()
+        await until(lambda: stage.balancer.statistics()["mistakes"])
+        assert stage.balancer.statistics()["mistakes"] == [mistake]
+        assert got == (b"a" if "checked" in mistake else b"")
+
+    path = tmp_path / "student.py"
+    path.write_text(REFERENCE + functions)
+    play(tmp_path, story, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("def choose(:", "student.py: SyntaxError"),
+        ("raise SystemExit(0)", "student.py: SystemExit: 0"),
+        ("while True: pass", "student.py: no answer within"),
+        ("choose = checked = None", "'reload': write it as the lab's guide says"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_says_why(tmp_path: Path, text: str, mistake: str) -> None:
+    path = tmp_path / "student.py"
+    path.write_text(text)
+    with pytest.raises(Mistake) as raised:
+        Decisions(path)
+    assert mistake in str(raised.value)
+
+
+def test_what_is_not_asked_well_is_told_what_there_is(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        assert answer(stage.balancer, b"GET", b"/")[0] == "404 Not Found"
+
+    play(tmp_path, story)
