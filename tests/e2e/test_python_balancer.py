@@ -1,0 +1,99 @@
+"""The Python balancer on lb2, beside HAProxy on lb1: whom it serves, with which rights, and what a kill does."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.session import RunningLab
+from tests.e2e.waiting import wait_until
+
+pytestmark = pytest.mark.e2e
+NAMESPACE = "python-balancer"
+SERVED = 15.0  # seconds
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: python-balancer}}
+spec:
+  type: LoadBalancer
+  {extra}
+  selector: {{app: echo}}
+  ports: [{{name: http, port: 80, targetPort: 8080}}]
+---
+"""
+MANIFEST = (
+    """\
+apiVersion: v1
+kind: Namespace
+metadata: {name: python-balancer}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: echo, namespace: python-balancer, labels: {app: echo}}
+spec:
+  containers: [{name: echo, image: registry.k8s.io/e2e-test-images/agnhost:2.47, args: [netexec]}]
+---
+"""
+    + SERVICE.format(name="python", extra="loadBalancerClass: minipod.dev/python")
+    + SERVICE.format(name="haproxy", extra="")
+    + SERVICE.format(name="foreign", extra="loadBalancerClass: example.com/other")
+)
+
+
+@pytest.fixture
+def served(either_lab: RunningLab) -> Iterator[RunningLab]:
+    either_lab.apply(MANIFEST)
+    either_lab.ready_pods(1, NAMESPACE)
+    yield either_lab
+    either_lab.delete(MANIFEST)
+
+
+def address(lab: RunningLab, name: str) -> str:
+    (service,) = lab.get("service", name, "-n", NAMESPACE)
+    ingress = service["status"].get("loadBalancer", {}).get("ingress", [])
+    return str(ingress[0]["ip"]) if ingress else ""
+
+
+def control(lab: RunningLab, path: str) -> str:
+    where = ("--unix-socket", "/run/minipod/files/lb2/balancer.sock")
+    return lab.output("lb/lb2", "curl", "-s", "--max-time", "2", *where, f"http://lb2{path}")
+
+
+def process(lab: RunningLab) -> str:
+    return lab.output("lb/lb2", "pgrep", "-f", "^[^ ]*python[^ ]* -m netfns.python_balancer_control").strip()
+
+
+def test_it_serves_its_class_without_rights_and_is_started_again(served: RunningLab) -> None:
+    def answered() -> bool:
+        found = address(served, "python")
+        return bool(found) and served.fetch("outside", f"http://{found}/hostname") == "echo"
+
+    wait_until(answered, SERVED, "an answer through lb2", every=0.1)
+    addresses = [address(served, name) for name in ("python", "haproxy", "foreign")]
+    assert addresses[0] != addresses[1]
+    assert addresses[2] == "", "another class is left alone"
+    held = served.output("lb/lb2", "ip", "-br", "address", "show", "dev", "eth0")
+    assert f"{addresses[0]}/32" in held
+    assert f"{addresses[1]}/32" not in held
+
+    url = f"http://{addresses[0]}/hostname"
+    loop = f"for i in 1 2 3 4 5 6; do curl -s --max-time 2 {url} || exit 1; done"
+    assert served.output("outside", "sh", "-c", loop) == "echo" * 6
+    (frontend,) = json.loads(control(served, "/stat.json"))["frontends"]
+    totals = Counter({server["node"]: server["total"] for server in frontend["servers"]})
+    assert set(totals) == {"control-plane", "worker1", "worker2"}
+    assert max(totals.values()) - min(totals.values()) <= 1, "each server got equally many"
+    assert "203.0.113.10:" in control(served, "/log"), "the client's own address is in the log"
+
+    pid = process(served)
+    rights = served.output("lb/lb2", "grep", "-E", "^(Cap|NoNewPrivs)", f"/proc/{pid}/status")
+    assert set(rights.split()[1::2]) == {"0" * 16, "1"}
+    lb2, its = (served.output("lb/lb2", "readlink", f"/proc/{who}/ns/net") for who in ("self", pid))
+    assert its == lb2
+
+    served.output("lb/lb2", "kill", "-9", pid)
+    wait_until(answered, SERVED, "an answer of the next process", every=0.1)
+    notes = [event.get("note") or event.get("message", "") for event in served.events()]
+    assert any("the Python balancer ended with status -9: it is started again" in note for note in notes)
