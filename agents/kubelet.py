@@ -39,6 +39,9 @@ from topo.runtime import Runtime
 Obj = dict[str, Any]
 LEASE_NAMESPACE, LEASE_SECONDS, RENEW_EVERY = "kube-node-lease", 40, 10.0
 MAX_PODS = 250
+HAS_IPV6 = Path(
+    "/proc/sys/net/ipv6"
+).exists()  # not so when it is left out of the kernel, or was disabled at boot
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +148,8 @@ class Kubelet:
             pod_cidrs = await given
         finally:
             watching.cancel()
-        self._bridge, self._pool = bridge.Bridge(pod_cidrs), ipam.new_pool(pod_cidrs)
+        self._bridge = bridge.Bridge(pod_cidrs, ipv6=HAS_IPV6)
+        self._pool = ipam.new_pool(pod_cidrs)
         await asyncio.to_thread(bridge.apply_bridge, self._kernel, self._bridge)
 
     def _set_ready(self) -> None:

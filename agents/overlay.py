@@ -45,5 +45,5 @@ class OverlayAgent(Agent):
 
     def _apply(self, wanted: overlay.Overlay, first: bool) -> None:
         if first:
-            overlay.prepare(self._machine)
+            overlay.prepare(self._machine, wanted)
         overlay.apply(self._machine, overlay.render(wanted))

@@ -39,7 +39,6 @@ from topo.underlay import Underlay
 log = logging.getLogger(__name__)
 DNS_FOLDER = Path("/run/minipod/dns")
 MACHINE_FILES = Path("/run/minipod/files")
-POD_CIDRS, SERVICE_CIDRS = (str(plan.POD_CIDR),), (str(plan.SERVICE_CIDR),)
 
 
 class Cluster:
@@ -50,7 +49,12 @@ class Cluster:
     ) -> None:
         """`store`: where the objects live; one that was restored is gone on with."""
         self.config = config
-        self.control_plane = ControlPlane(store=store)
+        self._ranges = [plan.RANGES[family] for family in config.ip_families]
+        self._pod_cidrs = tuple(str(one.pods) for one in self._ranges)
+        self._service_cidrs = tuple(str(one.services) for one in self._ranges)
+        self.control_plane = ControlPlane(
+            service_ranges=self._service_cidrs, pod_ranges=self._pod_cidrs, store=store
+        )
         self.api = self.control_plane.api
         self.kubelets: dict[str, Kubelet] = {}
         self._progress = progress
@@ -62,7 +66,8 @@ class Cluster:
     async def build(self) -> None:
         """Make the machines, the pod runtime and the first objects. Raises UnderlayError."""
         self.runtime = Runtime("agents.images.standins:preload", on_restart=self._runtime_restarted)
-        self.underlay = await asyncio.to_thread(underlay.build, self.config.workers, self._progress)
+        families = self.config.ip_families
+        self.underlay = await asyncio.to_thread(underlay.build, self.config.workers, self._progress, families)
         self.runtime.attach(asyncio.get_running_loop())
         self.control_plane.start()
         self._add_nodes()
@@ -90,7 +95,7 @@ class Cluster:
         services = Informer(self.api, "Service")
         by_namespace = services.index(lambda service: [service["metadata"]["namespace"]])
         self._parts.append(services.run())
-        dns = ClusterDns((str(plan.DNS_SERVICE),))
+        dns = ClusterDns((str(self._ranges[0].dns_service),))
         nodes = asyncio.Barrier(sum(spot.kind == "node" for spot in plan.spots(self.config.workers)))
         shared = Shared(self.api, self.runtime, dns, services, by_namespace, nodes)
         guardian = Guardian(self.underlay, self.machine_event)
@@ -100,12 +105,12 @@ class Cluster:
             machine = self.machine(spot.name)
             kernel = NodeKernel(spot.name, machine.namespaces)
             role = "control-plane" if spot.name == plan.CONTROL_PLANE else ""
-            kubelet = Kubelet(shared, machine, kernel, [str(spot.ipv4)], role)
+            kubelet = Kubelet(shared, machine, kernel, spot.addresses(self.config.ip_families), role)
             self.kubelets[spot.name] = kubelet
             agents = (
                 OverlayAgent(self.api, spot.name, kernel),
-                MasqueradeAgent(self.api, spot.name, kernel, POD_CIDRS),
-                KubeProxy(self.api, spot.name, kernel, POD_CIDRS, SERVICE_CIDRS),
+                MasqueradeAgent(self.api, spot.name, kernel, self._pod_cidrs),
+                KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs),
             )
             self._parts += [agent.run() for agent in agents]
         self._parts.append(guardian.run())
@@ -116,7 +121,7 @@ class Cluster:
         api_frontend = Frontend(
             "default/kubernetes:https", str(plan.API_ADDRESS), plan.API_PORT, (api_server,)
         )
-        first, last = (int(address) for address in plan.LOAD_BALANCER_POOL)
+        first, last = (int(address) for address in plan.RANGES[plan.IPV4].balancers)
         pool = [str(type(plan.API_ADDRESS)(number)) for number in range(first, last + 1)]
         lb1, lb2, outside = (
             NodeKernel(name, self.machine(name).namespaces) for name in ("lb1", "lb2", "outside")
@@ -124,12 +129,13 @@ class Cluster:
         addresses = Pool(pool)
         haproxy = HAProxy(lb1, _folder("lb1"), self._told("lb1"), [api_frontend])
         self.python_balancer = PythonBalancer(lb2, _folder("lb2"), self._told("lb2"))
-        ranges = (*SERVICE_CIDRS, *POD_CIDRS)
-        outside_addresses = [str(address.ip) for address in plan.OUTSIDE.interface(10)]
+        ranges = (*self._service_cidrs, *self._pod_cidrs)
+        here = next(spot for spot in plan.spots(self.config.workers) if spot.name == "outside")
+        outside_addresses = here.addresses(self.config.ip_families)
         self._parts += [
             LoadBalancerAgent(self.api, haproxy, addresses).run(),
             LoadBalancerAgent(self.api, self.python_balancer, addresses, PYTHON_CLASS).run(),
-            DnsAgent(self.api, _made(DNS_FOLDER), str(plan.DNS_SERVICE), ranges).run(),
+            DnsAgent(self.api, _made(DNS_FOLDER), str(self._ranges[0].dns_service), ranges).run(),
             OutsideWorld(outside, outside_addresses, _folder("outside"), self._ended("outside")).run(),
         ]
 

@@ -5,6 +5,7 @@
     workers: 2              # 1 to 75
     cni: flannel            # the pod network
     proxyMode: nftables     # how services are translated
+    ipFamilies: [IPv4, IPv6]    # or [IPv4], or [IPv6, IPv4]: a Service gets the first when it does not ask
 
 Options of `minipod up` win over the file.
 """
@@ -16,11 +17,13 @@ from typing import Any
 from controlplane.yaml_text import YamlError, load_documents
 from labs.errors import LabError
 from topo import plan
+from topo.plan import IPV4, IPV6
 
 API_VERSION, KIND = "minipod.dev/v1", "Cluster"
 CNIS = ("flannel",)
 PROXY_MODES = ("nftables",)
-_NAMES = {"workers": "workers", "cni": "cni", "proxyMode": "proxy_mode"}
+IP_FAMILIES = ((IPV4, IPV6), (IPV4,), (IPV6, IPV4))
+_NAMES = {"workers": "workers", "cni": "cni", "proxyMode": "proxy_mode", "ipFamilies": "ip_families"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ClusterConfig:
     workers: int = 2
     cni: str = "flannel"
     proxy_mode: str = "nftables"
+    ip_families: tuple[str, ...] = IP_FAMILIES[0]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, for `from_json`."""
@@ -38,7 +42,7 @@ class ClusterConfig:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ClusterConfig":
         """The inverse of `to_json`."""
-        return cls(**data)
+        return cls(**data | {"ip_families": tuple(data["ip_families"])})
 
     def checked(self, place: str) -> "ClusterConfig":
         """Itself, when every value is possible. Raises LabError that begins with `place`."""
@@ -49,6 +53,9 @@ class ClusterConfig:
         for name, value, known in (("cni", self.cni, CNIS), ("proxyMode", self.proxy_mode, PROXY_MODES)):
             if value not in known:
                 raise LabError(f"{place}: {name}: want one of {', '.join(known)}, got {value!r}")
+        if self.ip_families not in IP_FAMILIES:
+            wanted = " or ".join(f"[{', '.join(families)}]" for families in IP_FAMILIES)
+            raise LabError(f"{place}: ipFamilies: want {wanted}, got {_shown(self.ip_families)}")
         return self
 
 
@@ -77,7 +84,13 @@ def _from_document(data: Any, place: str) -> ClusterConfig:
     if unknown:
         raise LabError(f"{place}: {unknown[0]}: unknown field: want one of {', '.join(_NAMES)}")
     values = {name: data[key] for key, name in _NAMES.items() if key in data}
+    if isinstance(values.get("ip_families"), list):
+        values["ip_families"] = tuple(values["ip_families"])
     return ClusterConfig(**values).checked(place)
+
+
+def _shown(families: Any) -> str:
+    return f"[{', '.join(map(str, families))}]" if isinstance(families, tuple) else repr(families)
 
 
 def with_options(config: ClusterConfig, **options: Any) -> ClusterConfig:

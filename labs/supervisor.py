@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ async def supervise(config: ClusterConfig, settings: dict[str, Any], lifeline: L
     """Build the lab and serve it until killed. Raises LabError when the system lacks something."""
     if lacking := await asyncio.to_thread(preflight.lacking):
         raise LabError("; ".join(lacking))
+    config = await asyncio.to_thread(_possible, config, lifeline)
     store = objects.open_store(STATE, settings["resume"], lambda text: lifeline.tell(progress=text))
     cluster = Cluster(config, lambda text: lifeline.tell(progress=text), store)
     if settings["resume"]:
@@ -78,10 +80,19 @@ async def supervise(config: ClusterConfig, settings: dict[str, Any], lifeline: L
         lifeline.tell(ready={"since": timestamp()})
 
 
+def _possible(config: ClusterConfig, lifeline: Lifeline) -> ClusterConfig:
+    """`config`, without IPv6 where the kernel has none; the one who waits is told."""
+    lacking = preflight.ipv6_lacking() if plan.IPV6 in config.ip_families else ""
+    if not lacking:
+        return config
+    lifeline.tell(progress=f"warning: {lacking}: this lab has IPv4 only")
+    return replace(config, ip_families=(plan.IPV4,))
+
+
 def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[socket.socket], Any]:
     """The API's application, its sockets (on the host and at the control-plane node) and its certificates."""
     authority = pki.make_authority()
-    node, service = str(plan.NODES.ipv4[10]), str(plan.API_SERVICE)
+    node, service = str(plan.NODES.ipv4[10]), str(plan.RANGES[plan.IPV4].api_service)
     names = [
         "kubernetes",
         "kubernetes.default",

@@ -15,7 +15,8 @@ Invariants: a pod has exactly one port; both ends of a pair are made at once, an
 when the pod's namespace ends; a port's alias names its pod, so that `ip link` reads like the manifests.
 
 Sources: veth(4), ip-link(8), bridge(8); CNI plugins `bridge` and `ptp`; br_netfilter in the kernel's
-Documentation/networking/bridge.rst (packets that only cross the bridge must still meet the service NAT).
+Documentation/networking/bridge.rst (packets that only cross the bridge must still meet the service NAT);
+RFC 4861, section 7.2.2 (how a router looks for an IPv6 neighbour).
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import ip_address, ip_interface, ip_network
 
-from netfns.kernel import Kernel
+from netfns.kernel import Kernel, settings_for
 
 DEVICE = "cni0"
 MTU = 1450
 POD_DEVICE = "eth0"
+LINK_LOCAL = "fe80::1/64"  # of the bridge: whoever forwards to a neighbour looks for it from such an address
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
@@ -45,10 +47,11 @@ SYSCTLS = {
 @dataclass(frozen=True)
 class Bridge:
     """A node's bridge. `pod_cidrs`: the node's ranges, such as 10.244.1.0/24; the first address of each is
-    the gateway.
+    the gateway. `ipv6`: whether the kernel has IPv6 at all; where it has none, nothing of it may be asked.
     """
 
     pod_cidrs: tuple[str, ...]
+    ipv6: bool = True
 
     @property
     def gateways(self) -> tuple[str, ...]:
@@ -87,7 +90,8 @@ class Wiring:
 
 def render_bridge(bridge: Bridge) -> str:
     """Write the `ip -batch` text that makes the bridge on a node that has none."""
-    addresses = [f"addr add {gateway} dev {DEVICE} nodad" for gateway in bridge.gateways]
+    addresses = [*bridge.gateways, *([LINK_LOCAL] if any(":" in cidr for cidr in bridge.pod_cidrs) else ())]
+    addresses = [f"addr add {address} dev {DEVICE} nodad" for address in addresses]
     return _lines(f"link add {DEVICE} mtu {MTU} type bridge", *addresses, f"link set {DEVICE} up")
 
 
@@ -106,7 +110,7 @@ def render(bridge: Bridge, attachment: Attachment) -> Wiring:
     )
     pod = [
         "link set lo up",
-        f"link set {POD_DEVICE} addrgenmode none",
+        *([f"link set {POD_DEVICE} addrgenmode none"] if bridge.ipv6 else ()),
         f"link set {POD_DEVICE} up",
     ]
     for address, gateway in zip(attachment.addresses, bridge.gateways, strict=True):
@@ -130,7 +134,7 @@ def evaluate(bridge: Bridge, ports: Sequence[Attachment], destination: str) -> s
 
 def apply_bridge(node: Kernel, bridge: Bridge) -> None:
     """Make the node's bridge, unless it is there with the same addresses. Raises CommandError."""
-    for key, value in SYSCTLS.items():
+    for key, value in settings_for(SYSCTLS, bridge.ipv6).items():
         node.sysctl(key, value)
     links = json.loads(node.run(["ip", "-json", "address", "show"]))
     held = {

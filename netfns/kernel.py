@@ -19,7 +19,7 @@ Sources: ip(8), bridge(8), nft(8), sysctl(8).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -62,3 +62,8 @@ class Kernel(Protocol):
 
     def sysctl(self, key: str, value: str) -> None:
         """Set one sysctl by its dotted name, such as `net.ipv4.ip_forward`. Raises CommandError."""
+
+
+def settings_for(settings: Mapping[str, str], ipv6: bool) -> dict[str, str]:
+    """The sysctls of `settings` that can be set: without `ipv6` none of its own, for the kernel may not have it."""
+    return {key: value for key, value in settings.items() if ipv6 or not ("ipv6" in key or "ip6" in key)}

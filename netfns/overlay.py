@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from netfns.kernel import CommandError, Kernel
+from netfns.kernel import CommandError, Kernel, settings_for
 
 DEVICE = "vxlan0"
 VNI = 1
@@ -183,9 +183,10 @@ def evaluate(desired: Overlay, destination: str) -> Encapsulation | None:
 # ---------------------------------------------------------------- apply, observe
 
 
-def prepare(kernel: Kernel) -> None:
+def prepare(kernel: Kernel, desired: Overlay) -> None:
     """Set the sysctls that forwarding through the tunnel needs; once for a node. Raises CommandError."""
-    for key, value in SYSCTLS.items():
+    ipv6 = any(":" in cidr for cidr in desired.local.pod_cidrs)
+    for key, value in settings_for(SYSCTLS, ipv6).items():
         kernel.sysctl(key, value)
 
 

@@ -1,12 +1,13 @@
 """Names and addresses, the same in every lab, page and test.
 
-192.168.50.0/24  the nodes' network: nodes, load balancers, vm1; .1 is the router, .9 the API's own address
-172.20.0.0/24    a second network: vm2
-203.0.113.0/24   the outside world (TEST-NET-3 of RFC 5737, which nobody has)
-10.244.0.0/16    pods, one /24 a node
-10.96.0.0/16     services
+192.168.50.0/24  fd00:50::/64       the nodes' network: nodes, load balancers, vm1; .1 is the router, .9 the API's own
+172.20.0.0/24    fd00:20::/64       a second network: vm2
+203.0.113.0/24   2001:db8:113::/64  the outside world (RFC 5737 and RFC 3849: for documentation, nobody has them)
+10.244.0.0/16    fd00:244::/56      pods, one /24 and one /64 a node
+10.96.0.0/16     fd00:96::/112      services
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
@@ -37,11 +38,39 @@ SECOND = Network("s2", IPv4Network("172.20.0.0/24"), IPv6Network("fd00:20::/64")
 OUTSIDE = Network("s3", IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:113::/64"))
 NETWORKS = (NODES, SECOND, OUTSIDE)
 
-POD_CIDR, POD_CIDR_IPV6 = IPv4Network("10.244.0.0/16"), IPv6Network("fd00:244::/56")
-SERVICE_CIDR, SERVICE_CIDR_IPV6 = IPv4Network("10.96.0.0/16"), IPv6Network("fd00:96::/112")
-API_SERVICE, DNS_SERVICE = SERVICE_CIDR[1], SERVICE_CIDR[10]
+IPV4, IPV6 = "IPv4", "IPv6"  # as Kubernetes writes address families
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What a cluster hands out in one address family; `balancers` are the first and the last address for
+    Services of type LoadBalancer.
+    """
+
+    pods: IPv4Network | IPv6Network
+    services: IPv4Network | IPv6Network
+    balancers: tuple[IPv4Address, IPv4Address] | tuple[IPv6Address, IPv6Address]
+
+    @property
+    def dns_service(self) -> IPv4Address | IPv6Address:
+        """The address of the Service kube-dns."""
+        return self.services[10]
+
+    @property
+    def api_service(self) -> IPv4Address | IPv6Address:
+        """The address of the Service kubernetes."""
+        return self.services[1]
+
+
+RANGES = {
+    IPV4: Ranges(
+        IPv4Network("10.244.0.0/16"), IPv4Network("10.96.0.0/16"), (NODES.ipv4[200], NODES.ipv4[250])
+    ),
+    IPV6: Ranges(
+        IPv6Network("fd00:244::/56"), IPv6Network("fd00:96::/112"), (NODES.ipv6[0x200], NODES.ipv6[0x2FF])
+    ),
+}
 API_ADDRESS, API_PORT = NODES.ipv4[9], 6443
-LOAD_BALANCER_POOL = (NODES.ipv4[200], NODES.ipv4[250])
 UPSTREAM_DNS = OUTSIDE.ipv4[10]
 
 CONTROL_PLANE, ROUTER = "control-plane", "router"
@@ -62,10 +91,11 @@ class Spot:
         """The addresses of its eth0."""
         return self.network.interface(self.host)
 
-    @property
-    def ipv4(self) -> IPv4Address:
-        """The IPv4 address of its eth0."""
-        return self.interfaces[0].ip
+    def addresses(self, families: Sequence[str]) -> tuple[str, ...]:
+        """The addresses of its eth0, one of each family, in that order."""
+        ipv4, ipv6 = self.interfaces
+        by_family = {IPV4: str(ipv4.ip), IPV6: str(ipv6.ip)}
+        return tuple(by_family[family] for family in families)
 
 
 def spots(workers: int) -> tuple[Spot, ...]:

@@ -63,6 +63,12 @@ FEATURES = (
     ),
     Feature("nftables NAT", "no service has an address", ("nft", "-f", "-"), _DUMMY_NAT),
 )
+IPV6 = Feature(
+    "IPv6",
+    "nothing has an IPv6 address",
+    ("ip", "-batch", "-"),
+    "link add pf4 type veth peer name pf5\naddr add fd00::1/64 dev pf4\n",
+)
 PROGRAMS = {
     "ip": "iproute2",
     "bridge": "iproute2",
@@ -92,6 +98,12 @@ def lacking() -> list[str]:
     if reason := _overlay_refused():
         found.append(f"kernel: overlay file systems: {reason}, so no container can start: {SETUP}")
     return found
+
+
+def ipv6_lacking() -> str:
+    """Why there can be no IPv6 here, in one line; "" when there can. A lab does without it then."""
+    refused = _in_own_network(lambda: [_refused(IPV6.argv, IPV6.stdin)])[0]
+    return f"kernel: {IPV6.name}: {refused}, so {IPV6.without}" if refused else ""
 
 
 def _lacking_features() -> list[str]:

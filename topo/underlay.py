@@ -4,6 +4,7 @@
         .10        .21     .22       .11  .12  .100         .10                 .10
     ─────┴──────────┴───────┴─────────┴────┴────┴── s1   ────┴──── s2     ───────┴──── s3
               192.168.50.0/24     │.1        172.20.0.0/24 │.1   203.0.113.0/24 │.1
+              fd00:50::/64        │::1       fd00:20::/64  │::1  2001:db8:113:: │::1
                                   └──────────────── router ─────────────────────┘
 
 An inert graph first (`LabTopo`), then a live net, as in Mininet itself. The router knows the three networks and nothing
@@ -12,7 +13,7 @@ else: it has no default route, so there is no way for a packet to leave, and no 
 Invariant: `Mininet.inited` is set beforehand, because `fixLimits` would raise limits of the whole host.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from mininet.topo import Topo
 
 from topo import plan
 from topo.machine import Machine, MachineHost, Shell
+from topo.plan import IPV4, IPV6
 
 
 class UnderlayError(Exception):
@@ -64,8 +66,13 @@ class Underlay:
         self.net.stop()
 
 
-def build(workers: int, progress: Callable[[str], None] = lambda _: None) -> Underlay:
-    """Bring the underlay up. Blocks for about 50 ms a machine. Raises UnderlayError."""
+def build(
+    workers: int, progress: Callable[[str], None] = lambda _: None, families: Sequence[str] = (IPV4, IPV6)
+) -> Underlay:
+    """Bring the underlay up. Blocks for about 50 ms a machine. Raises UnderlayError.
+
+    It has IPv4 in any case, for tunnels and names; `families` without IPv6 ask nothing of a kernel that has none.
+    """
     setLogLevel("warning")
     Mininet.inited = True
     _switches_only_switch()
@@ -81,10 +88,11 @@ def build(workers: int, progress: Callable[[str], None] = lambda _: None) -> Und
     kinds = {spot.name: spot.kind for spot in plan.spots(workers)} | {plan.ROUTER: "router"}
     machines = {host.name: Machine(host, kinds[host.name]) for host in net.hosts}
     progress(f"{len(machines)} machines on {len(net.switches)} switches")
-    _configure_router(machines[plan.ROUTER])
-    hosts = _hosts_file(workers)
+    ipv6 = IPV6 in families
+    _configure_router(machines[plan.ROUTER], ipv6)
+    hosts = _hosts_file(workers, ipv6)
     for spot in plan.spots(workers):
-        _configure_machine(machines[spot.name], spot, hosts)
+        _configure_machine(machines[spot.name], spot, hosts, ipv6)
     return Underlay(net, machines)
 
 
@@ -96,37 +104,35 @@ def _switches_only_switch() -> None:
             setting.write_text("0")
 
 
-def _configure_router(router: Machine) -> None:
+def _configure_router(router: Machine, ipv6: bool) -> None:
     lines = [
         f"addr add {network.interface(1)[1]} dev eth{number} nodad"
         for number, network in enumerate(plan.NETWORKS)
     ]
-    _must(router, "\n".join(["link set lo up", *lines]))
-    for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
-        _sysctl(router, key, "1")
+    _must(router, "\n".join(["link set lo up", *(lines if ipv6 else ())]))
+    _sysctl(router, "net/ipv4/ip_forward", "1")
+    if ipv6:
+        _sysctl(router, "net/ipv6/conf/all/forwarding", "1")
 
 
-def _configure_machine(machine: Machine, spot: plan.Spot, hosts: str) -> None:
+def _configure_machine(machine: Machine, spot: plan.Spot, hosts: str, ipv6: bool) -> None:
     gateway, gateway_ipv6 = spot.network.gateway
-    _must(
-        machine,
-        f"""
-        link set lo up
-        addr add {spot.interfaces[1]} dev eth0 nodad
-        route add default via {gateway} dev eth0
-        route add default via {gateway_ipv6} dev eth0
-        """,
-    )
+    lines = ["link set lo up", f"route add default via {gateway} dev eth0"]
+    if ipv6:
+        lines += [
+            f"addr add {spot.interfaces[1]} dev eth0 nodad",
+            f"route add default via {gateway_ipv6} dev eth0",
+        ]
+    _must(machine, "\n".join(lines))
     machine.write("hosts", hosts)
     machine.write("resolv.conf", f"nameserver {plan.UPSTREAM_DNS}\n")
 
 
-def _hosts_file(workers: int) -> str:
+def _hosts_file(workers: int, ipv6: bool) -> str:
     """Every machine knows every other by name, as a small network with one hosts file would."""
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     for spot in plan.spots(workers):
-        ipv4, ipv6 = spot.interfaces
-        lines += [f"{ipv4.ip} {spot.name}", f"{ipv6.ip} {spot.name}"]
+        lines += [f"{interface.ip} {spot.name}" for interface in spot.interfaces[: 2 if ipv6 else 1]]
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netfns import bridge
 from netfns.kernel import CommandError
 
 HELPER = Path(__file__).with_name("sandbox.py")
@@ -137,14 +138,11 @@ def build(sandbox: Sandbox) -> dict[str, Machine]:
     machines["outside"].ip(_port(f"{OUTSIDE[0]}/24", f"{OUTSIDE[1]}/64", "203.0.113.1", "2001:db8:113::1"))
     router.ip("link add lb1 type veth peer name eth0 netns lb1\nlink set lb1 master br0 up\n")
     machines["lb1"].ip(_port(f"{LB1[0]}/24", f"{LB1[1]}/64", "192.168.50.1", "fd00:50::1"))
-    for node, number in NODES.items():
+    for node in NODES:
         router.ip(f"link add {node} type veth peer name eth0 netns {node}\nlink set {node} master br0 up\n")
         v4, v6 = node_addresses(node)
-        machines[node].ip(
-            _port(f"{v4}/24", f"{v6}/64", "192.168.50.1", "fd00:50::1")
-            + "link add cni0 mtu 1450 type bridge\nlink set cni0 up\n"
-            + _addresses("cni0", f"10.244.{number}.1/24", f"fd00:244:0:{number}::1/64")
-        )
+        machines[node].ip(_port(f"{v4}/24", f"{v6}/64", "192.168.50.1", "fd00:50::1"))
+        bridge.apply_bridge(machines[node], bridge.Bridge(pod_cidrs(node)))
     for pod, (node, _) in PODS.items():
         v4, v6 = pod_addresses(pod)
         number = NODES[node]

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def balanced(cluster: dict[str, Machine], folder: Path) -> dict[str, Machine]:
     for node in NODES:
-        overlay.prepare(cluster[node])
+        overlay.prepare(cluster[node], overlay_of(node))
         overlay.apply(cluster[node], overlay.render(overlay_of(node)))
         service.prepare(cluster[node])
         service.apply(cluster[node], service.render(proxy(node)))

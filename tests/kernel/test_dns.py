@@ -31,7 +31,7 @@ def ask(machine: Machine, name: str, kind: str = "A", way: str = "udp") -> str:
 @pytest.fixture(scope="module")
 def named(cluster: dict[str, Machine], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Machine]:
     for node in NODES:
-        overlay.prepare(cluster[node])
+        overlay.prepare(cluster[node], overlay_of(node))
         overlay.apply(cluster[node], overlay.render(overlay_of(node)))
         inside = Masquerade(("10.244.0.0/16",), tuple(node_addresses(node)[0] for node in NODES))
         masquerade.apply(cluster[node], masquerade.render(inside))

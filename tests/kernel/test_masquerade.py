@@ -16,7 +16,7 @@ DESIRED = Masquerade(
 @pytest.fixture(scope="module")
 def masqueraded(cluster: dict[str, Machine]) -> dict[str, Machine]:
     for node in NODES:
-        overlay.prepare(cluster[node])
+        overlay.prepare(cluster[node], overlay_of(node))
         overlay.apply(cluster[node], overlay.render(overlay_of(node)))
         masquerade.apply(cluster[node], masquerade.render(DESIRED))
     for machine, addresses in (

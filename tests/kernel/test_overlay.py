@@ -17,7 +17,7 @@ def desired(node: str) -> Overlay:
 @pytest.fixture(scope="module")
 def overlaid(cluster: dict[str, Machine]) -> dict[str, Machine]:
     for node in NODES:
-        overlay.prepare(cluster[node])
+        overlay.prepare(cluster[node], desired(node))
         overlay.apply(cluster[node], overlay.render(desired(node)))
     for pod in ("a1", "b1"):
         for address in pod_addresses(pod):

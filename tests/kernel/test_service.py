@@ -39,7 +39,7 @@ def decider(row: Row) -> str:
 @pytest.fixture(scope="module")
 def serving(cluster: dict[str, Machine]) -> dict[str, Machine]:
     for node in NODES:
-        overlay.prepare(cluster[node])
+        overlay.prepare(cluster[node], overlay_of(node))
         overlay.apply(cluster[node], overlay.render(overlay_of(node)))
         service.prepare(cluster[node])
     for pod in PODS:

@@ -11,6 +11,8 @@ GOOD = {
     "": ClusterConfig(),
     "apiVersion: minipod.dev/v1\nkind: Cluster\n": ClusterConfig(),
     "workers: 5\n": ClusterConfig(workers=5),
+    "ipFamilies: [IPv6, IPv4]\n": ClusterConfig(ip_families=("IPv6", "IPv4")),
+    "ipFamilies: [IPv4]\n": ClusterConfig(ip_families=("IPv4",)),
     "proxyMode: nftables\ncni: flannel\nworkers: 1\n": ClusterConfig(workers=1),
 }
 BAD = {
@@ -22,6 +24,10 @@ BAD = {
     "workers:": "workers: want a whole number, got None",
     "cni: other": "cni: want one of",
     "proxyMode: [1]": "proxyMode: want one of",
+    "ipFamilies: [IPv6]": "ipFamilies: want [IPv4, IPv6] or [IPv4] or [IPv6, IPv4], got [IPv6]",
+    "ipFamilies: [IPv4, IPv4]": "ipFamilies: want [IPv4, IPv6] or",
+    "ipFamilies: [[IPv4], {}]": "ipFamilies: want [IPv4, IPv6] or",
+    "ipFamilies: IPv4": "ipFamilies: want [IPv4, IPv6] or [IPv4] or [IPv6, IPv4], got 'IPv4'",
     "worker: 2": "worker: unknown field: want one of",
     "apiVersion: v1": "apiVersion: want minipod.dev/v1, got 'v1'",
     "kind: Pod": "kind: want Cluster, got 'Pod'",
@@ -69,5 +75,5 @@ def test_options_win_over_the_file() -> None:
 
 
 def test_a_config_survives_json() -> None:
-    config = ClusterConfig(workers=9)
+    config = ClusterConfig(workers=9, ip_families=("IPv4",))
     assert ClusterConfig.from_json(config.to_json()) == config
