@@ -58,6 +58,7 @@ class ControlPlane:
         store: Store | None = None,
     ) -> None:
         self.api = API(store)
+        self._family = "IPv6" if ":" in service_ranges[0] else "IPv4"
         self.api.admit_with("Service", ServiceAllocation(service_ranges))
         self.api.admit_with("Node", TaintNewNodes())
         self.api.admit_with("CustomResourceDefinition", Definitions(self.api))
@@ -72,7 +73,7 @@ class ControlPlane:
             CronJobController(self.api, self.informers),
             StorageController(self.api, self.informers),
             DisruptionController(self.api, self.informers),
-            KubernetesService(self.api, self.informers),
+            KubernetesService(self.api, self.informers, self._family),
             EndpointsMirror(self.api, self.informers),
             EndpointSliceController(self.api, self.informers),
             NodeIpamController(self.api, self.informers, pod_ranges),
@@ -83,7 +84,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Makes the objects that every cluster has, as far as they are missing; afterwards the API may be used."""
-        bootstrap(self.api)
+        bootstrap(self.api, self._family)
         self.informers.start()
 
     async def run(self) -> None:

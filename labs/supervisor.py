@@ -92,14 +92,16 @@ def _possible(config: ClusterConfig, lifeline: Lifeline) -> ClusterConfig:
 def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[socket.socket], Any]:
     """The API's application, its sockets (on the host and at the control-plane node) and its certificates."""
     authority = pki.make_authority()
-    node, service = str(plan.NODES.ipv4[10]), str(plan.RANGES[plan.IPV4].api_service)
+    families = cluster.config.ip_families
+    node = plan.spots(cluster.config.workers)[0].addresses(families)
+    services = [str(plan.RANGES[family].api_service) for family in families]
     names = [
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local",
     ]
-    hosts = [*names, "localhost", "127.0.0.1", node, str(plan.API_ADDRESS), service]
+    hosts = [*names, "localhost", "127.0.0.1", *node, str(plan.API_ADDRESS), *services]
     context = pki.server_context(authority, pki.make_server(authority, hosts))
     on_host, unix = (socket.socket(fileno=settings[name]) for name in ("api_tcp", "api_unix"))
     kubeconfig = STATE / "kubeconfig"
@@ -107,8 +109,8 @@ def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[s
     url = f"https://127.0.0.1:{on_host.getsockname()[1]}"
     kubeconfig.write_text(pki.kubeconfig(url, authority, pki.make_client(authority), settings["name"]))
 
-    def at_the_node() -> socket.socket:
-        return socket.create_server((node, plan.API_PORT), backlog=128)
+    def at_the_node() -> list[socket.socket]:
+        return [_listen(address) for address in node]
 
     at_node = cluster.machine(plan.CONTROL_PLANE).namespaces.call(at_the_node, NETWORK)
     node_namespaces = cluster.machine(plan.CONTROL_PLANE).namespaces
@@ -116,7 +118,12 @@ def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[s
     key = os.urandom(32).hex()
     handlers = {**streams, ("serviceaccounts", "token"): token_handler(cluster.api, key)}
     app = make_app(cluster.api, auth=credentials(key), handlers=handlers)
-    return app, [unix, on_host, at_node], context
+    return app, [unix, on_host, *at_node], context
+
+
+def _listen(address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, plan.API_PORT), family=family, backlog=128)
 
 
 async def until_ready(cluster: Cluster, lifeline: Lifeline) -> None:

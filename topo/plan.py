@@ -99,7 +99,9 @@ class Spot:
 
 
 def spots(workers: int) -> tuple[Spot, ...]:
-    """Every machine of a lab with `workers` (1 to MAX_WORKERS) worker nodes, but for the router."""
+    """Every machine of a lab with `workers` (1 to MAX_WORKERS) worker nodes, but for the router; the control
+    plane's node first.
+    """
     return (
         Spot(CONTROL_PLANE, "node", NODES, 10),
         *(Spot(f"worker{number}", "node", NODES, 20 + number) for number in range(1, workers + 1)),

@@ -17,9 +17,10 @@ KEY = ("default", "kubernetes")
 class KubernetesService:
     """Watches the objects of the cluster's own Service; writes them as bootstrap did."""
 
-    def __init__(self, api: API, informers: Informers) -> None:
+    def __init__(self, api: API, informers: Informers, family: str = "IPv4") -> None:
+        """`family`: the cluster's first one."""
         self._api = api
-        self._wanted = [obj for obj in cluster_objects() if _key(obj) == KEY]
+        self._wanted = [obj for obj in cluster_objects(family) if _key(obj) == KEY]
         self.reconciler = Reconciler("kubernetes-service", self._reconcile)
         for obj in self._wanted:
             informers[obj["kind"]].on_change(self._changed)
