@@ -7,6 +7,8 @@
                             render(all)                --apply--> kernel        (at start, after a failure,
                             on resync)
 
+How a text comes about and what takes it is the proxy mode's affair (netfns/proxy_mode.py).
+
 Invariant: `applied` is what the kernel holds; when a text was refused nothing of it is there, and
 everything is rendered again.
 
@@ -23,23 +25,31 @@ from agents import desired
 from agents.agent import Agent, Obj
 from controlplane.api import API
 from controlplane.meta import Key, key_of
-from netfns import service
 from netfns.kernel import Kernel
+from netfns.proxy_mode import ProxyMode
 from netfns.service_types import Service, ServiceProxy
 
 
 class KubeProxy(Agent):
-    """Keeps one node's service NAT; the ranges are the cluster's, one of each family in use."""
+    """Keeps one node's Services by one proxy mode; the ranges are the cluster's, one of each family in use."""
 
     component = "kube-proxy"
 
     def __init__(
-        self, api: API, node: str, machine: Kernel, pod_cidrs: Sequence[str], service_cidrs: Sequence[str]
+        self,
+        api: API,
+        node: str,
+        machine: Kernel,
+        pod_cidrs: Sequence[str],
+        service_cidrs: Sequence[str],
+        mode: ProxyMode,
     ) -> None:
         super().__init__(api, node, ["Service", "EndpointSlice", "Node"])
+        self.mode = mode
         self.applied: dict[Key, Service] = {}
         self._machine = machine
         self._frame = ServiceProxy(node, (), tuple(pod_cidrs), tuple(service_cidrs))
+        self._here = desired.Place(node)
         self._touched: set[Key] = set()
         self._rebuild = True
         self._slices = self.informers["EndpointSlice"].index(lambda obj: [desired.service_key(obj)])
@@ -60,6 +70,7 @@ class KubeProxy(Agent):
         """Bring the kernel in line with the services that were touched, or with all of them."""
         rebuild, self._rebuild = self._rebuild, False
         touched, self._touched = self._touched, set()
+        rebuild = rebuild or self.mode.render_change is None
         if rebuild:
             touched = {*self.informers["Service"].objects, *self.applied}
         now = {key: found for key in sorted(touched) if (found := self._translate(key)) is not None}
@@ -77,15 +88,15 @@ class KubeProxy(Agent):
 
     def _apply(self, held: ServiceProxy | None, wanted: ServiceProxy) -> None:
         """Turn the kernel from `held` into `wanted`; from anything at all when that is None."""
-        if held is None:
-            service.prepare(self._machine)
-            service.apply(self._machine, service.render(wanted))
+        if held is None or self.mode.render_change is None:
+            self.mode.prepare(self._machine)
+            self.mode.apply(self._machine, self.mode.render(wanted))
         else:
-            service.apply(self._machine, service.render_change(held, wanted))
+            self.mode.apply(self._machine, self.mode.render_change(held, wanted))
 
     def _translate(self, key: Key) -> Service | None:
         obj = self.informers["Service"].objects.get(key)
-        return None if obj is None else desired.service(obj, list(self._slices[key].values()))
+        return None if obj is None else desired.service(obj, list(self._slices[key].values()), self._here)
 
     def _service_changed(self, old: Obj | None, new: Obj | None) -> None:
         self._touch(key_of(new or old or {}))
@@ -102,7 +113,7 @@ class KubeProxy(Agent):
     def _node_changed(self, _: Obj | None, new: Obj | None) -> None:
         if new is None or new["metadata"]["name"] != self.node:
             return
-        addresses = desired.node_addresses(new)
-        if addresses != self._frame.node_addresses:
-            self._frame = replace(self._frame, node_addresses=addresses)
+        addresses, here = desired.node_addresses(new), desired.place(new, self.node)
+        if (addresses, here) != (self._frame.node_addresses, self._here):
+            self._frame, self._here = replace(self._frame, node_addresses=addresses), here
             self.resync()

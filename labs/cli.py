@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labs.errors import CheckFailed, LabError
+from netfns import PROXY_MODES
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ COMMANDS: dict[str, Command] = {
             argument("-f", "--file", help="a cluster file"),
             argument("--workers", type=int, help="worker nodes (2)"),
             argument("--cni", help="the pod network (flannel)"),
-            argument("--proxy-mode", help="how services are translated (nftables)"),
+            argument("--proxy-mode", help=f"how services are translated: {', '.join(PROXY_MODES)}"),
             argument("--resume", action="store_true", help="go on with the objects of the lab before"),
             argument(
                 "--privileged", action="store_true", help="stay the host's root in the lab; never for grading"

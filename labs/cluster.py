@@ -31,6 +31,7 @@ from controlplane.store import Store
 from labs.cluster_file import ClusterConfig
 from labs.guardian import Guardian
 from netfns.balancer import Frontend, Server
+from netfns.proxy_mode import proxy_mode
 from topo import plan, underlay
 from topo.machine import Machine
 from topo.runtime import Runtime
@@ -99,6 +100,7 @@ class Cluster:
         nodes = asyncio.Barrier(sum(spot.kind == "node" for spot in plan.spots(self.config.workers)))
         shared = Shared(self.api, self.runtime, dns, services, by_namespace, nodes)
         guardian = Guardian(self.underlay, self.machine_event)
+        mode = proxy_mode(self.config.proxy_mode)
         for spot in plan.spots(self.config.workers):
             if spot.kind != "node":
                 continue
@@ -110,7 +112,7 @@ class Cluster:
             agents = (
                 OverlayAgent(self.api, spot.name, kernel),
                 MasqueradeAgent(self.api, spot.name, kernel, self._pod_cidrs),
-                KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs),
+                KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs, mode),
             )
             self._parts += [agent.run() for agent in agents]
         self._parts.append(guardian.run())

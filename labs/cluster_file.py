@@ -16,12 +16,12 @@ from typing import Any
 
 from controlplane.yaml_text import YamlError, load_documents
 from labs.errors import LabError
+from netfns import PROXY_MODES
 from topo import plan
 from topo.plan import IPV4, IPV6
 
 API_VERSION, KIND = "minipod.dev/v1", "Cluster"
 CNIS = ("flannel",)
-PROXY_MODES = ("nftables",)
 IP_FAMILIES = ((IPV4, IPV6), (IPV4,), (IPV6, IPV4))
 _NAMES = {"workers": "workers", "cni": "cni", "proxyMode": "proxy_mode", "ipFamilies": "ip_families"}
 
@@ -50,7 +50,10 @@ class ClusterConfig:
             raise LabError(f"{place}: workers: want a whole number, got {self.workers!r}")
         if not 1 <= self.workers <= plan.MAX_WORKERS:
             raise LabError(f"{place}: workers: want 1 to {plan.MAX_WORKERS}, got {self.workers}")
-        for name, value, known in (("cni", self.cni, CNIS), ("proxyMode", self.proxy_mode, PROXY_MODES)):
+        for name, value, known in (
+            ("cni", self.cni, CNIS),
+            ("proxyMode", self.proxy_mode, tuple(PROXY_MODES)),
+        ):
             if value not in known:
                 raise LabError(f"{place}: {name}: want one of {', '.join(known)}, got {value!r}")
         if self.ip_families not in IP_FAMILIES:

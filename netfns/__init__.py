@@ -1,6 +1,6 @@
 """The network functions: desired state in, kernel configuration out. One concept a file.
 
-    service.py     ClusterIP and NodePort in nftables        dns.py         the cluster's names, as a zone
+    service.py     Services in nftables                      dns.py         the cluster's names, as a zone
     overlay.py     VXLAN between the nodes                   dns_server.py  the server that answers from it
     bridge.py      a node's bridge and its pods' veth pairs  balancer.py    HAProxy for LoadBalancer services
     ipam.py        which address the next pod gets           masquerade.py  the way out of the cluster
@@ -10,7 +10,7 @@
 Every file has the same verbs: `render` (desired state -> text) and `evaluate` (desired state + packet ->
 verdict) are pure; `observe` reads the kernel; `apply` makes it match. `SEATS` is the table of the
 functions that can be swapped for a student's: `minipod netfn service=./my_service.py` puts a file in that
-seat.
+seat. `PROXY_MODES` are the ways to carry out Services: `minipod up --proxy-mode NAME` picks one.
 """
 
 from __future__ import annotations
@@ -45,3 +45,12 @@ SEATS: dict[str, Seat] = {
         Seat("dns", "netfns.dns", "", "CoreDNS"),
     )
 }
+
+PROXY_MODES: dict[str, str] = {
+    "nftables": "netfns.service",
+}
+"""Proxy modes by name: the module of each, which has the functions of `netfns.proxy_mode.ProxyMode`.
+
+A new mode is one file and one row here. `ebpf` will be one: it would render a program's maps as text, load
+them in `apply`, and pass the same conformance table.
+"""

@@ -36,20 +36,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_network
 
 from netfns.kernel import CommandError, Kernel
 from netfns.marks import MASQUERADE
-from netfns.service_types import (
-    Frontend,
-    Packet,
-    Service,
-    ServiceProxy,
-    Target,
-    Verdict,
-    family_of,
-    frontends,
-)
+from netfns.service_types import Frontend, Service, ServiceProxy, family_of, frontends
 from netfns.transactions import transactions
 
 TABLE = "service"
@@ -290,42 +280,6 @@ def _families(desired: ServiceProxy) -> list[str]:
     return [family for family in ("ip", "ip6") if _of_family(desired.pod_cidrs, family)]
 
 
-# ---------------------------------------------------------------- evaluate
-
-
-def evaluate(desired: ServiceProxy, packet: Packet) -> Verdict:
-    """Tell what this node does with the first packet of a connection, from the services themselves.
-
-    `Verdict.targets` are all the endpoints that may be chosen, with equal chance, sorted.
-    """
-    for service in desired.services:
-        for frontend in frontends(desired, service):
-            wanted = (frontend.address, frontend.protocol, frontend.port)
-            if (packet.destination, packet.protocol, packet.port) == wanted:
-                return _choose(desired, frontend, packet)
-    for service in desired.services:
-        if packet.destination in service.cluster_ips:
-            return Verdict("reject", f"{service.namespace}/{service.name}")
-    if any(_inside(packet.destination, cidr) for cidr in desired.service_cidrs):
-        return Verdict("drop")
-    return Verdict("pass")
-
-
-def _choose(desired: ServiceProxy, frontend: Frontend, packet: Packet) -> Verdict:
-    if not frontend.endpoints:
-        return Verdict("reject", frontend.owner)
-    from_pod = any(_inside(packet.source, cidr) for cidr in desired.pod_cidrs)
-    targets = {
-        Target(e.address, e.port, not from_pod or frontend.external or e.address == packet.source)
-        for e in frontend.endpoints
-    }
-    return Verdict("translate", frontend.owner, tuple(sorted(targets)))
-
-
-def _inside(address: str, cidr: str) -> bool:
-    return ip_address(address) in ip_network(cidr)
-
-
 # ---------------------------------------------------------------- apply, observe
 
 
@@ -353,3 +307,17 @@ def observe(kernel: Kernel) -> str:
         except CommandError:
             continue
     return "".join(texts)
+
+
+def intact(kernel: Kernel) -> bool:
+    """Whether the table is there and still has its rules."""
+    try:
+        return "@services" in kernel.run(["nft", "list", "chain", "ip", TABLE, "services"])
+    except CommandError:
+        return False
+
+
+def remove(kernel: Kernel) -> None:
+    """Take both tables away."""
+    for family in ("ip", "ip6"):
+        kernel.nft(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n")

@@ -1,22 +1,28 @@
 """What a Service is to a node: its addresses, its ports, who answers, and what becomes of a packet.
 
-    Service default/web      cluster_ips 10.96.0.20       ports http 80/TCP, node port 30080
-         |                                                       |
-         +--> Frontend 10.96.0.20    80/TCP  internal            |  endpoints 10.244.1.2:8080, 10.244.2.3:8080
-         `--> Frontend 192.168.50.21 30080/TCP external (this node's address)
+    Service default/web      cluster_ips 10.96.0.20     external_ips, load_balancer_ips     node port 30080
+         |                         |                          |                                |
+         v                         v                          v                                v
+    Frontend            10.96.0.20 80/TCP       192.168.50.200 80/TCP            192.168.50.21 30080/TCP
+                        internal: policy        external: policy                 external, at the node's
+                        internal_traffic_policy external_traffic_policy          own addresses
+                                     `----> endpoints: whom this node may choose by that policy
 
 These are the records that a service function is given (`ServiceProxy`), and those that `evaluate` speaks
-in. Whoever writes another service function imports them from here and starts.
+in. Whoever writes another service function imports them from here and starts. They are one node's view:
+which endpoints are ready, near enough or local has been decided already (agents/desired/candidates.py).
 
 Invariant: a frontend has the endpoints of its own address family, and no others.
 
-Source: Kubernetes API reference, Service and EndpointSlice.
+Source: Kubernetes API reference, Service and EndpointSlice; "Virtual IPs and Service Proxies".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+CLUSTER, LOCAL = "Cluster", "Local"  # the two traffic policies
 
 
 @dataclass(frozen=True, order=True)
@@ -34,7 +40,8 @@ class Endpoint:
 class ServicePort:
     """One port of a Service. `protocol` is TCP, UDP or SCTP; `node_port` 0 when there is none.
 
-    `endpoints` are those that may get new connections now, of every family.
+    `endpoints` are those that may get new connections now under the policy Cluster, of every family;
+    `local_endpoints` those on this node that may under the policy Local, and none when no policy is Local.
     """
 
     name: str
@@ -42,16 +49,29 @@ class ServicePort:
     port: int
     node_port: int = 0
     endpoints: tuple[Endpoint, ...] = ()
+    local_endpoints: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True)
 class Service:
-    """One Service that has addresses of its own (a headless one has none and does not appear here)."""
+    """One Service that has addresses of its own (a headless one has none and does not appear here).
+
+    `load_balancer_ips` are those that its nodes answer for (status.loadBalancer.ingress, ipMode VIP), only
+    to senders in `load_balancer_source_ranges` (CIDRs; none: to all). `affinity_timeout`: seconds for which
+    a client keeps its endpoint, 1 to 86400, 0 without sessionAffinity. Policies are Cluster or Local.
+    """
 
     namespace: str
     name: str
     cluster_ips: tuple[str, ...]
     ports: tuple[ServicePort, ...]
+    external_ips: tuple[str, ...] = ()
+    load_balancer_ips: tuple[str, ...] = ()
+    load_balancer_source_ranges: tuple[str, ...] = ()
+    affinity_timeout: int = 0
+    internal_traffic_policy: str = CLUSTER
+    external_traffic_policy: str = CLUSTER
+    health_check_node_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,19 +111,23 @@ class Target:
 @dataclass(frozen=True)
 class Verdict:
     """What becomes of a packet. `action` is pass (not ours), translate, reject or drop; `owner` the
-    service port.
+    service port; `affinity_timeout` the seconds for which the client's next connections get the same target.
     """
 
     action: str
     owner: str = ""
     targets: tuple[Target, ...] = ()
+    affinity_timeout: int = 0
 
 
 @dataclass(frozen=True)
 class Frontend:
     """One address and port at which a service port answers, with the endpoints of that family.
 
-    `external`: a way in from outside the cluster, such as a node port.
+    `external`: a way in from outside the cluster, such as a node port. `endpoints` are chosen from by
+    `policy`; at an external frontend with policy Local, pods and the node itself choose from
+    `cluster_endpoints` instead (their traffic never left the cluster). `source_ranges`: nobody else may come
+    in; none: everybody may.
     """
 
     owner: str
@@ -112,19 +136,75 @@ class Frontend:
     port: int
     external: bool
     endpoints: tuple[Endpoint, ...]
+    policy: str = CLUSTER
+    cluster_endpoints: tuple[Endpoint, ...] = ()
+    affinity_timeout: int = 0
+    source_ranges: tuple[str, ...] = ()
+
+    @property
+    def refusal(self) -> str:
+        """What becomes of a packet when there is nobody to choose: reject, or drop where another node has
+        endpoints (a balancer is to ask there); "" when there is somebody.
+        """
+        if self.endpoints:
+            return ""
+        return "drop" if self.cluster_endpoints else "reject"
+
+    @property
+    def short_cut(self) -> tuple[Endpoint, ...]:
+        """Whom pods and the node itself choose from where that differs: at an external frontend with policy
+        Local.
+        """
+        return self.cluster_endpoints if self.external and self.policy == LOCAL else ()
 
 
 def frontends(desired: ServiceProxy, service: Service) -> Iterator[Frontend]:
     """The addresses and ports at which a service answers on this node."""
     for port in service.ports:
-        owner = f"{service.namespace}/{service.name}:{port.name or port.port}"
-        ways = [(address, port.port, False) for address in service.cluster_ips]
+        for address in service.cluster_ips:
+            yield _frontend(service, port, address, port.port)
+        for address in service.external_ips:
+            yield _frontend(service, port, address, port.port, external=True)
+        for address in service.load_balancer_ips:
+            ranges = service.load_balancer_source_ranges
+            yield _frontend(service, port, address, port.port, external=True, source_ranges=ranges)
         if port.node_port:
             families = {family_of(address) for address in service.cluster_ips}
-            ways += [(a, port.node_port, True) for a in desired.node_addresses if family_of(a) in families]
-        for address, number, external in ways:
-            endpoints = tuple(e for e in port.endpoints if family_of(e.address) == family_of(address))
-            yield Frontend(owner, address, port.protocol, number, external, endpoints)
+            for address in desired.node_addresses:
+                if family_of(address) in families:
+                    yield _frontend(service, port, address, port.node_port, external=True)
+
+
+def _frontend(
+    service: Service,
+    port: ServicePort,
+    address: str,
+    number: int,
+    *,
+    external: bool = False,
+    source_ranges: tuple[str, ...] = (),
+) -> Frontend:
+    policy = service.external_traffic_policy if external else service.internal_traffic_policy
+    family = family_of(address)
+    every = tuple(e for e in port.endpoints if family_of(e.address) == family)
+    local = tuple(e for e in port.local_endpoints if family_of(e.address) == family)
+    return Frontend(
+        owner=owner_of(service, port),
+        address=address,
+        protocol=port.protocol,
+        port=number,
+        external=external,
+        endpoints=local if policy == LOCAL else every,
+        policy=policy,
+        cluster_endpoints=every,
+        affinity_timeout=service.affinity_timeout,
+        source_ranges=tuple(r for r in source_ranges if family_of(r) == family),
+    )
+
+
+def owner_of(service: Service, port: ServicePort) -> str:
+    """The name that a service port's elements carry, such as default/web:http."""
+    return f"{service.namespace}/{service.name}:{port.name or port.port}"
 
 
 def family_of(address: str) -> str:

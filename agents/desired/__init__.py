@@ -2,6 +2,7 @@
 
     nodes.py          Node ---------------------> Vtep, Masquerade
     services.py       Service + EndpointSlices -> Service (netfns/service_types.py)
+    candidates.py     EndpointSlices ----------> the endpoints that one node may choose
     load_balancer.py  Service + Node -----------> balancer's Frontend
     names.py          Service + EndpointSlices, Pod -> names (netfns/dns.py)
 
@@ -12,6 +13,14 @@ when it says more.
 Sources: Kubernetes API reference, Service, EndpointSlice, Node and Pod.
 """
 
+from agents.desired.candidates import (
+    Place,
+    all_candidates,
+    cluster_endpoints,
+    is_ready,
+    local_endpoints,
+    place,
+)
 from agents.desired.load_balancer import (
     EXCLUDED,
     PYTHON_CLASS,
@@ -24,26 +33,30 @@ from agents.desired.load_balancer import (
 from agents.desired.names import named_pod, named_service
 from agents.desired.nodes import masquerade, node_addresses, overlay, vtep
 from agents.desired.objects import Obj
-from agents.desired.services import SERVICE_NAME, cluster_addresses, endpoints, is_ready, service, service_key
+from agents.desired.services import SERVICE_NAME, cluster_addresses, service, service_key
 
 __all__ = [
     "EXCLUDED",
     "PYTHON_CLASS",
     "SERVICE_NAME",
     "Obj",
+    "Place",
+    "all_candidates",
     "assign",
     "balancer_class",
     "cluster_addresses",
-    "endpoints",
+    "cluster_endpoints",
     "frontends",
     "ingress_address",
     "is_balanced",
     "is_ready",
+    "local_endpoints",
     "masquerade",
     "named_pod",
     "named_service",
     "node_addresses",
     "overlay",
+    "place",
     "service",
     "service_key",
     "vtep",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from agents.desired.candidates import is_ready
 from agents.desired.objects import Obj, namespaced_name
-from agents.desired.services import cluster_addresses, is_ready
+from agents.desired.services import cluster_addresses
 from netfns.dns import NamedEndpoint, NamedPod, NamedPort, NamedService
 
 

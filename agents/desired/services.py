@@ -1,13 +1,16 @@
-"""Services and their EndpointSlices, as service NAT wants to know them."""
+"""Services and their EndpointSlices, as service NAT on one node wants to know them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from agents.desired.candidates import Place, all_candidates, cluster_endpoints, local_endpoints
 from agents.desired.objects import Obj
-from netfns.service_types import Endpoint, Service, ServicePort
+from netfns.service_types import CLUSTER, LOCAL, Service, ServicePort
 
 SERVICE_NAME = "kubernetes.io/service-name"
+PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+AFFINITY_SECONDS = 10800
 
 
 def service_key(endpoint_slice: Obj) -> tuple[str, str]:
@@ -16,23 +19,46 @@ def service_key(endpoint_slice: Obj) -> tuple[str, str]:
     return metadata["namespace"], (metadata.get("labels") or {}).get(SERVICE_NAME, "")
 
 
-def service(obj: Obj, slices: Sequence[Obj]) -> Service | None:
-    """A Service with addresses of its own, and who answers now; None for a headless or external one."""
+def service(obj: Obj, slices: Sequence[Obj], here: Place) -> Service | None:
+    """A Service with addresses of its own, and who answers now to connections from `here`.
+
+    None for a headless or external one, and for one that asks for another proxy (label
+    service.kubernetes.io/service-proxy-name).
+    """
     metadata, spec = obj["metadata"], obj["spec"]
     cluster_ips = cluster_addresses(obj)
-    if not cluster_ips:
+    if not cluster_ips or PROXY_NAME in (metadata.get("labels") or {}):
         return None
-    ports = tuple(
-        ServicePort(
-            port.get("name", ""),
-            port.get("protocol", "TCP"),
-            port["port"],
-            port.get("nodePort", 0),
-            tuple(endpoints(port, slices)),
-        )
-        for port in spec.get("ports") or ()
+    internal = spec.get("internalTrafficPolicy") or CLUSTER
+    external = spec.get("externalTrafficPolicy") or CLUSTER
+    local = LOCAL in (internal, external)
+    return Service(
+        metadata["namespace"],
+        metadata["name"],
+        cluster_ips,
+        tuple(_port(port, slices, here, local=local) for port in spec.get("ports") or ()),
+        external_ips=tuple(spec.get("externalIPs") or ()),
+        load_balancer_ips=_load_balancer_ips(obj),
+        load_balancer_source_ranges=tuple(
+            text.strip() for text in spec.get("loadBalancerSourceRanges") or ()
+        ),
+        affinity_timeout=_affinity_timeout(spec),
+        internal_traffic_policy=internal,
+        external_traffic_policy=external,
+        health_check_node_port=spec.get("healthCheckNodePort") or 0,
     )
-    return Service(metadata["namespace"], metadata["name"], cluster_ips, ports)
+
+
+def _port(port: Obj, slices: Sequence[Obj], here: Place, *, local: bool) -> ServicePort:
+    found = all_candidates(port, slices)
+    return ServicePort(
+        port.get("name", ""),
+        port.get("protocol", "TCP"),
+        port["port"],
+        port.get("nodePort") or 0,
+        cluster_endpoints(found, here),
+        local_endpoints(found, here) if local else (),
+    )
 
 
 def cluster_addresses(obj: Obj) -> tuple[str, ...]:
@@ -44,40 +70,16 @@ def cluster_addresses(obj: Obj) -> tuple[str, ...]:
     return tuple(address for address in addresses if address not in ("", "None"))
 
 
-def endpoints(port: Obj, slices: Iterable[Obj]) -> list[Endpoint]:
-    """The endpoints of one service port that get new connections, sorted and each once.
-
-    Those that are ready; when none is, those that end but still serve, so that the last pod answers until its
-    successor does (KEP-1669).
-    """
-    ready, serving = set[Endpoint](), set[Endpoint]()
-    for endpoint_slice in slices:
-        for number in _port_numbers(port, endpoint_slice):
-            for endpoint in endpoint_slice.get("endpoints") or ():
-                found = {Endpoint(a, number, endpoint.get("nodeName", "")) for a in endpoint["addresses"]}
-                if is_ready(endpoint):
-                    ready |= found
-                elif (endpoint.get("conditions") or {}).get("serving"):
-                    serving |= found
-    return sorted(ready or serving)
+def _load_balancer_ips(obj: Obj) -> tuple[str, ...]:
+    """The addresses that the nodes answer for themselves; not those of a proxy, which must see the traffic."""
+    if obj["spec"].get("type") != "LoadBalancer":
+        return ()
+    ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return tuple(row["ip"] for row in ingress if row.get("ip") and row.get("ipMode", "VIP") == "VIP")
 
 
-def is_ready(endpoint: Obj) -> bool:
-    """Whether an endpoint of a slice is ready; one that does not say is."""
-    return (endpoint.get("conditions") or {}).get("ready") is not False
-
-
-def _port_numbers(port: Obj, endpoint_slice: Obj) -> list[int]:
-    """The numbers that a service port has in a slice: named target ports differ by pod, and so by slice.
-
-    A slice of names instead of addresses (addressType FQDN) has none, for there is no address to translate
-    to.
-    """
-    if endpoint_slice.get("addressType") == "FQDN":
-        return []
-    wanted = (port.get("name", ""), port.get("protocol", "TCP"))
-    return [
-        row["port"]
-        for row in endpoint_slice.get("ports") or ()
-        if (row.get("name", ""), row.get("protocol", "TCP")) == wanted and row.get("port")
-    ]
+def _affinity_timeout(spec: Obj) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(client_ip.get("timeoutSeconds") or AFFINITY_SECONDS)

@@ -9,6 +9,7 @@ import pytest
 from netfns import overlay, service
 from netfns.kernel import CommandError
 from netfns.service_types import Endpoint, Packet, Service, ServiceProxy
+from netfns.service_verdict import evaluate
 from tests.conformance.service import A1, A2, B1, ROWS, TWO, WEB, Row, http
 from tests.conformance.service import service as a_service
 from tests.kernel.cluster import NODES, OUTSIDE, PODS, Machine, node_addresses, pod_addresses
@@ -71,7 +72,7 @@ def test_kernel(serving: dict[str, Machine], row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_evaluate(row: Row) -> None:
     source = next(a for a in own_addresses(row.sender) if (":" in a) == (":" in row.to[0]))
-    verdict = service.evaluate(proxy(decider(row), row), Packet(source, row.to[0], row.protocol, row.to[1]))
+    verdict = evaluate(proxy(decider(row), row), Packet(source, row.to[0], row.protocol, row.to[1]))
     actions = {"answered": "translate", "refused": "reject", "dropped": "drop", "direct": "pass"}
     assert verdict.action == actions[row.want]
     if row.want == "answered":

@@ -23,8 +23,10 @@ from agents.overlay import OverlayAgent
 from controlplane.api import API
 from netfns.balancer import Frontend, Server
 from netfns.kernel import CommandError
+from netfns.proxy_mode import proxy_mode
 
 Obj = dict[str, Any]
+NFTABLES = proxy_mode("nftables")
 RANGES = ["10.244.0.0/16"], ["10.96.0.0/16"]
 # Stands in for HAProxy: listens on the runtime socket, and writes down each reload.
 HAPROXY = """
@@ -182,7 +184,7 @@ def test_kube_proxy_tells_the_kernel_only_what_changed() -> None:
         add_node(api, "worker1", 1)
         add_service(api)
         api.create(slice_of("web", "10.244.1.2"))
-        agent = KubeProxy(api, "worker1", machine, *RANGES)
+        agent = KubeProxy(api, "worker1", machine, *RANGES, NFTABLES)
         async with running(agent):
             await until(lambda: machine.said("table ip service {"))
             add_service(api, "api", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21"])
@@ -204,7 +206,7 @@ def test_kube_proxy_rebuilds_after_a_refusal_and_on_resync() -> None:
         machine = FakeMachine()
         add_node(api, "worker1", 1)
         add_service(api)
-        agent = KubeProxy(api, "worker1", machine, *RANGES)
+        agent = KubeProxy(api, "worker1", machine, *RANGES, NFTABLES)
         async with running(agent):
             await until(lambda: machine.said("table ip service {"))
             machine.broken = True
@@ -225,7 +227,7 @@ def test_kube_proxy_learns_its_nodes_address() -> None:
     async def story(api: API) -> None:
         machine = FakeMachine()
         add_service(api, type="NodePort", ports=[{"name": "http", "port": 80, "nodePort": 30080}])
-        async with running(KubeProxy(api, "worker1", machine, *RANGES)):
+        async with running(KubeProxy(api, "worker1", machine, *RANGES, NFTABLES)):
             await until(lambda: machine.said("table ip service {"))
             assert not machine.said("30080")
             add_node(api, "worker1", 1)

@@ -6,7 +6,6 @@ from agents import desired
 from netfns.balancer import Server
 from netfns.dns import NamedEndpoint, NamedPod, NamedPort
 from netfns.overlay import Overlay, Vtep
-from netfns.service_types import Endpoint
 
 Obj = dict[str, Any]
 
@@ -44,6 +43,7 @@ def endpoint_slice(*endpoints: Obj, port: int = 8080, name: str = "http", protoc
     }
 
 
+HERE = desired.Place("worker1")
 HTTP = {"name": "http", "protocol": "TCP", "port": 80}
 
 
@@ -68,51 +68,50 @@ def test_all_nodes_are_inside() -> None:
     assert desired.masquerade(["10.244.0.0/16"], nodes).node_addresses == ("192.168.50.21", "192.168.50.22")
 
 
-def test_ready_endpoints_of_all_slices_answer() -> None:
-    slices = [
-        endpoint_slice(endpoint("10.244.1.3", ready=True), endpoint("10.244.1.9", ready=False)),
-        endpoint_slice(endpoint("10.244.1.2"), port=9090),
-    ]
-    assert desired.endpoints(HTTP, slices) == [
-        Endpoint("10.244.1.2", 9090, "worker1"),
-        Endpoint("10.244.1.3", 8080, "worker1"),
-    ]
-
-
-def test_an_endpoint_that_ends_answers_only_while_no_other_is_ready() -> None:
-    ending = endpoint("10.244.1.2", ready=False, serving=True, terminating=True)
-    assert desired.endpoints(HTTP, [endpoint_slice(ending)]) == [Endpoint("10.244.1.2", 8080, "worker1")]
-    assert desired.endpoints(HTTP, [endpoint_slice(ending, endpoint("10.244.1.3", ready=True))]) == [
-        Endpoint("10.244.1.3", 8080, "worker1")
-    ]
-
-
-def test_ports_are_matched_by_name_and_protocol() -> None:
-    there = endpoint("10.244.1.2")
-    assert desired.endpoints(HTTP, [endpoint_slice(there, name="metrics")]) == []
-    assert desired.endpoints(HTTP, [endpoint_slice(there, protocol="UDP")]) == []
-
-
-def test_an_endpoint_in_two_slices_counts_once() -> None:
-    assert len(desired.endpoints(HTTP, [endpoint_slice(endpoint("10.244.1.2"))] * 2)) == 1
-
-
-def test_a_slice_of_names_has_no_endpoints() -> None:
+def test_a_slice_of_names_has_no_named_endpoints() -> None:
     names = {**endpoint_slice(endpoint("db.example.org")), "addressType": "FQDN"}
-    assert desired.endpoints(HTTP, [names]) == []
     assert desired.named_service(service(clusterIP="None", clusterIPs=["None"]), [names]).endpoints == ()
 
 
 def test_services_without_an_address_have_no_nat() -> None:
-    assert desired.service(service(clusterIP="None", clusterIPs=["None"]), []) is None
+    assert desired.service(service(clusterIP="None", clusterIPs=["None"]), [], HERE) is None
     external = service(type="ExternalName", externalName="www.outside.example", clusterIP="", clusterIPs=[])
-    assert desired.service(external, []) is None
+    assert desired.service(external, [], HERE) is None
 
 
 def test_node_ports_are_taken_over() -> None:
-    found = desired.service(service(type="NodePort", ports=[{**HTTP, "nodePort": 30080}]), [])
+    found = desired.service(service(type="NodePort", ports=[{**HTTP, "nodePort": 30080}]), [], HERE)
     assert found is not None
     assert found.ports[0].node_port == 30080
+
+
+def test_all_that_a_service_says_is_taken_over() -> None:
+    obj = service(
+        type="LoadBalancer",
+        externalIPs=["192.0.2.7"],
+        loadBalancerSourceRanges=[" 203.0.113.0/24"],
+        sessionAffinity="ClientIP",
+        sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}},
+        internalTrafficPolicy="Local",
+        externalTrafficPolicy="Local",
+        healthCheckNodePort=30100,
+    )
+    vip, proxy = {"ip": "192.0.2.8", "ipMode": "VIP"}, {"ip": "192.0.2.9", "ipMode": "Proxy"}
+    obj["status"]["loadBalancer"] = {"ingress": [vip, proxy, {"ip": "192.0.2.10"}, {"hostname": "lb.test"}]}
+    found = desired.service(obj, [], HERE)
+    assert found is not None
+    assert found.external_ips == ("192.0.2.7",)
+    assert found.load_balancer_ips == ("192.0.2.8", "192.0.2.10"), "a proxy must see the traffic itself"
+    assert found.load_balancer_source_ranges == ("203.0.113.0/24",)
+    assert found.affinity_timeout == 60
+    assert (found.internal_traffic_policy, found.external_traffic_policy) == ("Local", "Local")
+    assert found.health_check_node_port == 30100
+
+
+def test_a_service_of_another_proxy_is_left_to_it() -> None:
+    obj = service()
+    obj["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "other"}
+    assert desired.service(obj, [], HERE) is None
 
 
 def balanced(name: str, created: str, address: str = "", **spec: Any) -> Obj:

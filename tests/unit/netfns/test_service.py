@@ -3,8 +3,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netfns.service import evaluate, render, render_change
+from netfns.service import render, render_change
 from netfns.service_types import Endpoint, Packet, Service, ServicePort, ServiceProxy
+from netfns.service_verdict import evaluate
 from tests.golden.cases import CHANGED, PROXY, WEB
 
 
