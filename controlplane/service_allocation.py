@@ -4,10 +4,12 @@
             --stored--> observe: the books follow what was stored; what a deleted or changed Service held is
                         free again
 
-Invariants: no two Services hold the same address, or the same node port (but for the two protocols of one
-Service); an address stays with its Service for life, unless that becomes an ExternalName.
+Which families it has addresses of is settled first: service_families.py.
 
-Sources: Kubernetes documentation "Service", "Service ClusterIP allocation", "IPv4/IPv6 dual-stack";
+Invariants: no two Services hold the same address, or the same node port (but for the two protocols of one
+Service); the first address stays with its Service for life, unless that becomes an ExternalName.
+
+Sources: Kubernetes documentation "Service", "Service ClusterIP allocation";
 k8s.io/kubernetes pkg/registry/core/service/storage/alloc.go.
 """
 
@@ -15,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controlplane import errors
+from controlplane import errors, service_families
 from controlplane.allocators import AddressPool, Pool
 from controlplane.errors import FieldErrors, StatusError
 from controlplane.meta import Key, Obj, key_of
+from controlplane.service_families import HEADLESS
 
 SERVICE_RANGE = "10.96.0.0/16"
 NODE_PORTS = (30000, 32767)
-HEADLESS = "None"
 WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 OF_LOAD_BALANCERS = ("allocateLoadBalancerNodePorts", "loadBalancerClass")
 
@@ -52,7 +54,9 @@ class ServiceAllocation:
         if spec["type"] == "ExternalName":
             _strip(spec, before)
         else:
-            self._give_addresses(spec, before, key_of(new), found)
+            self._give_addresses(
+                spec, {} if before.get("type") == "ExternalName" else before, key_of(new), found
+            )
             self._give_node_ports(spec, before, key_of(new), found)
         if found:
             raise errors.invalid("Service", "", new["metadata"]["name"], found.items)
@@ -73,44 +77,23 @@ class ServiceAllocation:
     # addresses
 
     def _give_addresses(self, spec: Obj, before: Obj, who: Key, found: FieldErrors) -> None:
-        wanted = _wanted_addresses(spec, before, found)
-        families = self._families(spec, before, wanted, found)
+        service_families.link(spec, before)
+        service_families.settle(spec, before, list(self._pools), found)
         if found:
             return
-        spec["ipFamilies"] = families
+        wanted = spec["clusterIPs"]
         if wanted == [HEADLESS]:
-            spec["clusterIP"], spec["clusterIPs"] = HEADLESS, [HEADLESS]
             return
         addresses = []
-        for index, family in enumerate(families):
+        for index, family in enumerate(spec["ipFamilies"]):
             given = wanted[index] if index < len(wanted) else ""
             addresses.append(self._address(family, given, wanted, who, found))
         spec["clusterIP"], spec["clusterIPs"] = addresses[0], addresses
 
-    def _families(self, spec: Obj, before: Obj, wanted: list[str], found: FieldErrors) -> list[str]:
-        """The families of the Service in order, and its policy, written into `spec`."""
-        configured = list(self._pools)
-        policy = spec.setdefault("ipFamilyPolicy", before.get("ipFamilyPolicy", "SingleStack"))
-        families = list(spec.get("ipFamilies") or before.get("ipFamilies") or ())
-        if not families:
-            families = [
-                family
-                for address in wanted
-                for family in configured
-                if self._pools[family].number(address) is not None
-            ]
-        if policy == "RequireDualStack" and len(configured) < 2:
-            text = "this cluster is not configured for dual-stack services"
-            found.invalid("spec.ipFamilyPolicy", policy, text)
-        for index, family in enumerate(families):
-            if family not in self._pools:
-                found.invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
-        if policy == "SingleStack":
-            return families[:1] or configured[:1]
-        return families + [family for family in configured if family not in families]
-
     def _address(self, family: str, given: str, wanted: list[str], who: Key, found: FieldErrors) -> str:
-        pool = self._pools[family]
+        pool = self._pools.get(family)
+        if pool is None:
+            return given  # the cluster had this family once, and the Service keeps what it has
         if not given:
             free = pool.next_free()
             if free is None:
@@ -199,27 +182,14 @@ class ServiceAllocation:
         spec["healthCheckNodePort"] = wanted or self._free_port(taken, "")
 
 
-def _wanted_addresses(spec: Obj, before: Obj, found: FieldErrors) -> list[str]:
-    """What the author asks for; on an update that says nothing, what the Service has."""
-    first, all_of_them = spec.get("clusterIP", ""), list(spec.get("clusterIPs") or ())
-    had = list(before.get("clusterIPs") or ())
-    if not first and not all_of_them:
-        return had
-    if first and all_of_them and first != all_of_them[0]:
-        if all_of_them != had:
-            found.invalid("spec.clusterIPs", all_of_them, "first value must match `clusterIP`")
-        return [first, *all_of_them[1:]]
-    return all_of_them or [first, *(had[1:] if had[:1] == [first] else ())]
-
-
 def _strip(spec: Obj, before: Obj) -> None:
     """A Service that becomes an ExternalName gives back what it had; what its author asks for is left to
     validation.
     """
-    if spec.get("clusterIP", "") == before.get("clusterIP", ""):
-        spec.pop("clusterIP", None)
-        spec.pop("clusterIPs", None)
-    for name in ("ipFamilies", "ipFamilyPolicy", "healthCheckNodePort", "internalTrafficPolicy"):
+    service_families.drop(spec, before)
+    if spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
+    for name in ("healthCheckNodePort", "internalTrafficPolicy"):
         spec.pop(name, None)
     _drop_inherited(spec, before)
 

@@ -9,15 +9,14 @@ from controlplane.errors import FieldErrors
 from controlplane.meta import Obj
 from controlplane.validation.container import PROTOCOLS, validate_port_reference
 from controlplane.validation.meta import complain, one_of, validate_labels
+from controlplane.validation.service_families import BAD_ADDRESS
+from controlplane.validation.service_families import validate_change as validate_families_change
 
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 AFFINITIES = ("ClientIP", "None")
 POLICIES = ("Cluster", "Local")
 DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
-IP_FAMILIES = ("IPv4", "IPv6")
-IP_FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 MAX_AFFINITY_SECONDS = 86400
-BAD_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
 def validate(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
@@ -43,14 +42,15 @@ def validate(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
 def _validate_type(spec: Obj, kind: str, headless: bool, errors: FieldErrors) -> None:
     if kind == "ExternalName":
         target = spec.get("externalName", "")
-        if spec.get("clusterIP"):
-            errors.forbidden("spec.clusterIP", "may not be set for ExternalName services")
+        for name in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if spec.get(name):
+                errors.forbidden(f"spec.{name}", "may not be set for ExternalName services")
         if not target:
             errors.required("spec.externalName")
         else:
             complain(errors, "spec.externalName", target, names.dns_subdomain(target.removesuffix(".")))
     elif headless and kind != "ClusterIP":
-        errors.invalid("spec.clusterIP", "None", f"may not be set to 'None' for {kind} services")
+        errors.invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services")
     if kind != "LoadBalancer":
         if spec.get("loadBalancerClass"):
             errors.forbidden("spec.loadBalancerClass", "may only be used when `type` is 'LoadBalancer'")
@@ -123,13 +123,6 @@ def _validate_policies(spec: Obj, kind: str, errors: FieldErrors) -> None:
 
 
 def _validate_addresses(spec: Obj, errors: FieldErrors) -> None:
-    if "ipFamilyPolicy" in spec:
-        one_of(errors, "spec.ipFamilyPolicy", spec["ipFamilyPolicy"], IP_FAMILY_POLICIES)
-    for index, family in enumerate(spec.get("ipFamilies") or ()):
-        one_of(errors, f"spec.ipFamilies[{index}]", family, IP_FAMILIES)
-    for index, address in enumerate(spec.get("clusterIPs") or ()):
-        if address != "None" and names.parse_address(address) is None:
-            errors.invalid(f"spec.clusterIPs[{index}]", address, BAD_ADDRESS)
     for index, address in enumerate(spec.get("externalIPs") or ()):
         if names.parse_address(address) is None:
             errors.invalid(f"spec.externalIPs[{index}]", address, BAD_ADDRESS)
@@ -139,12 +132,8 @@ def _validate_addresses(spec: Obj, errors: FieldErrors) -> None:
 
 
 def _validate_change(new: Obj, old: Obj, errors: FieldErrors) -> None:
-    """A cluster address stays for life, but for changes to and from ExternalName."""
-    if "ExternalName" not in (new["type"], old["type"]):
-        for index, address in enumerate(old.get("clusterIPs") or ()):
-            kept = new.get("clusterIPs") or []
-            if index < len(kept) and kept[index] != address:
-                errors.invalid(f"spec.clusterIPs[{index}]", new.get("clusterIPs"), "may not change once set")
+    """Of addresses and families see service_families.py; the class of a load balancer stays."""
+    validate_families_change(new, old, errors)
     if (
         old.get("loadBalancerClass")
         and new["type"] == "LoadBalancer"

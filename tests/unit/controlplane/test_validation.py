@@ -209,7 +209,7 @@ BAD = [
     (service(type="ExternalName"), "spec.externalName: Required value"),
     (
         service(type="NodePort", clusterIP="None"),
-        "spec.clusterIP: Invalid value: \"None\": may not be set to 'None'",
+        "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None'",
     ),
     (service(sessionAffinity="Cookie"), 'spec.sessionAffinity: Unsupported value: "Cookie"'),
     (
