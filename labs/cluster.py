@@ -137,7 +137,7 @@ class Cluster:
         self._parts += [
             LoadBalancerAgent(self.api, haproxy, addresses).run(),
             LoadBalancerAgent(self.api, self.python_balancer, addresses, PYTHON_CLASS).run(),
-            DnsAgent(self.api, _made(DNS_FOLDER), str(self._ranges[0].dns_service), ranges).run(),
+            DnsAgent(self.api, _made(DNS_FOLDER), [str(self._ranges[0].dns_service)], ranges).run(),
             OutsideWorld(outside, outside_addresses, _folder("outside"), self._ended("outside")).run(),
         ]
 

@@ -18,10 +18,11 @@ MAX_ENDPOINTS = 100  # in one slice
 Ports = tuple[tuple[str, str, int, str], ...]  # (name, protocol, number, appProtocol)
 
 
-def endpoint(pod: Obj, address: str, publish_not_ready: bool) -> Obj:
+def endpoint(service: Obj, pod: Obj, address: str) -> Obj:
     """One endpoint: ready means ready for new connections, serving means it would be if it were not going
-    away.
+    away. It has the pod's host name when the pod says that the Service is its subdomain.
     """
+    publish_not_ready = bool(service["spec"].get("publishNotReadyAddresses"))
     terminating = "deletionTimestamp" in pod["metadata"]
     serving = is_ready(pod)
     result: Obj = {
@@ -40,7 +41,7 @@ def endpoint(pod: Obj, address: str, publish_not_ready: bool) -> Obj:
         },
     }
     hostname = pod["spec"].get("hostname")
-    if hostname and pod["spec"].get("subdomain"):
+    if hostname and pod["spec"].get("subdomain") == service["metadata"]["name"]:
         result["hostname"] = hostname
     return result
 
@@ -87,7 +88,6 @@ def slices(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
     """The wanted slices without names: addressType, ports, endpoints (ordered by address), at most
     MAX_ENDPOINTS in each.
     """
-    publish = bool(service["spec"].get("publishNotReadyAddresses"))
     groups: dict[tuple[str, Ports], list[Obj]] = {}
     families = service["spec"].get("ipFamilies") or ["IPv4"]
     for pod in pods:
@@ -96,7 +96,7 @@ def slices(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
         ports = resolve_ports(service, pod)
         for family in families:
             for address in addresses(pod, family):
-                groups.setdefault((family, ports), []).append(endpoint(pod, address, publish))
+                groups.setdefault((family, ports), []).append(endpoint(service, pod, address))
     for family in families:
         if not any(key[0] == family for key in groups):
             groups[family, ()] = []

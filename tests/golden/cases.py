@@ -74,7 +74,7 @@ BALANCER = Balancer(
 POSTGRES = (NamedPort("postgres", "TCP", 5432),)
 NAMES = ClusterNames(
     "cluster.local",
-    "10.96.0.10",
+    ("10.96.0.10", "fd00:96::a"),
     ("10.96.0.0/16", "fd00:96::/112", "10.244.0.0/16", "fd00:244::/56"),
     (
         NamedService("default", "web", ("10.96.0.20", "fd00:96::20"), (NamedPort("http", "TCP", 80),)),
@@ -87,9 +87,21 @@ NAMES = ClusterNames(
                 NamedEndpoint(("10.244.2.5", "fd00:244:0:2::5"), "", POSTGRES),
             ),
         ),
+        NamedService(
+            "default",
+            "members",
+            ("10.96.0.40",),
+            POSTGRES,
+            (
+                NamedEndpoint(("10.244.1.6",), "members-0", POSTGRES),
+                NamedEndpoint(("10.244.1.7",), "", POSTGRES),
+            ),
+        ),
+        NamedService("default", "vm", endpoints=(NamedEndpoint(("192.168.50.100",), "vm1", POSTGRES),)),
         NamedService("default", "nobody"),
         NamedService("default", "old", external_name="www.outside.example"),
         NamedService("default", "alias", external_name="web.default.svc.cluster.local"),
+        NamedService("default", "number", external_name="203.0.113.10"),
         NamedService("default", "loop", external_name="loop.default.svc.cluster.local"),
     ),
     (NamedPod("default", "web-1", ("10.244.1.2", "fd00:244:0:1::2")),),

@@ -38,7 +38,7 @@ def named(cluster: dict[str, Machine], tmp_path_factory: pytest.TempPathFactory)
     inside_folder = tmp_path_factory.mktemp("inside")
     outside_folder = tmp_path_factory.mktemp("outside")
     (inside_folder / "cluster.zone").write_text(dns.render(NAMES))
-    zone = dns.render_hosts("outside.example.", {"www.outside.example.": OUTSIDE})
+    zone = dns.render_hosts(".", {"www.outside.example.": OUTSIDE})
     (outside_folder / "outside.zone").write_text(zone)
     start(cluster["outside"], outside_folder, "--no-forward", "--report-ports")
     resolv = inside_folder / "resolv.conf"

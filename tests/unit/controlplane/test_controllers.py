@@ -249,6 +249,24 @@ def test_endpoints_follow_readiness_and_termination(cluster: Run, deployment: Ma
     cluster(scenario)
 
 
+def test_an_endpoint_has_a_host_name_in_the_service_that_is_its_subdomain(
+    cluster: Run, pod: Make, service: Make
+) -> None:
+    async def scenario(lab: Any) -> None:
+        lab.api.create(pod("a", hostname="a-0", subdomain="web"))
+        lab.api.create(pod("b", hostname="b-0", subdomain="other"))
+        lab.api.create(pod("c", subdomain="web"))
+        lab.api.create(service())
+
+        def names() -> list[str]:
+            found = [e for s in _slices(lab, "web") for e in s["endpoints"]]
+            return sorted(e.get("hostname", "") for e in found)
+
+        await lab.until(lambda: names() == ["", "", "a-0"])
+
+    cluster(scenario)
+
+
 def test_named_target_ports_that_differ_by_pod(cluster: Run, pod: Make, service: Make) -> None:
     async def scenario(lab: Any) -> None:
         for name, number in (("a", 8080), ("b", 9090)):

@@ -1,6 +1,7 @@
 """The agents against the real API, with a machine that writes down what it is told."""
 
 import asyncio
+import functools
 import json
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from agents.agent import Agent
 from agents.daemon import Spawner
@@ -236,18 +239,52 @@ def test_kube_proxy_learns_its_nodes_address() -> None:
     play(story)
 
 
-def test_dns_writes_whole_zones(tmp_path: Path) -> None:
+def test_dns_appends_what_changed(tmp_path: Path) -> None:
     async def story(api: API) -> None:
         zone = tmp_path / "cluster.zone"
+
+        def said(text: str) -> bool:
+            return text in zone.read_text()
+
         add_service(api)
-        async with running(DnsAgent(api, tmp_path, "10.96.0.10", ["10.96.0.0/16"])):
+        agent = DnsAgent(api, tmp_path, ["10.96.0.10"], ["10.96.0.0/16"])
+        async with running(agent):
             await until(zone.exists)
-            assert "web.default.svc.cluster.local. 5 IN A 10.96.0.20" in zone.read_text()
+            assert said("\nweb.default.svc.cluster.local. 5 IN A 10.96.0.20")
+            whole = zone.stat()
             add_service(api, "db", clusterIP="None", clusterIPs=["None"])
             api.create(slice_of("db", "10.244.1.5"))
-            await until(lambda: "db.default.svc.cluster.local. 5 IN A 10.244.1.5" in zone.read_text())
+            await until(lambda: said("\n+ db.default.svc.cluster.local. 5 IN A 10.244.1.5"))
             api.delete("Service", "web", "default")
-            await until(lambda: "web.default" not in zone.read_text())
+            await until(lambda: said("\n- web.default.svc.cluster.local. 5 IN A 10.96.0.20"))
+            assert zone.stat().st_ino == whole.st_ino
+            zone.unlink()  # somebody's mistake
+            add_service(api, "new", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21"])
+            await until(lambda: zone.exists() and said("\nnew.default"))
+            assert said("\ndb.default")
+            assert not said("web.default")
+
+    play(story)
+
+
+def test_dns_writes_the_whole_when_changes_have_grown_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.dns.SHORTEST", 0)
+
+    async def story(api: API) -> None:
+        zone = tmp_path / "cluster.zone"
+
+        def said(text: str) -> bool:
+            return text in zone.read_text()
+
+        async with running(DnsAgent(api, tmp_path, ["10.96.0.10"], ["10.96.0.0/16"])):
+            await until(zone.exists)
+            for number in range(20):
+                ip = f"10.96.1.{number}"
+                add_service(api, f"s{number}", clusterIP=ip, clusterIPs=[ip])
+                await until(functools.partial(said, f" A {ip} "))
+            assert zone.read_text().count("\n+ ") < 60
 
     play(story)
 

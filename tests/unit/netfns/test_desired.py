@@ -170,8 +170,17 @@ def test_a_headless_service_has_the_names_of_its_ready_endpoints() -> None:
     assert found.endpoints == (NamedEndpoint(("10.244.1.2",), "db-0", (NamedPort("http", "TCP", 8080),)),)
 
 
-def test_a_service_with_an_address_needs_no_endpoints_for_its_names() -> None:
-    assert desired.named_service(service(), [endpoint_slice(endpoint("10.244.1.2"))]).endpoints == ()
+def test_a_service_with_an_address_has_the_names_of_endpoints_with_a_host_name() -> None:
+    named = {**endpoint("10.244.1.3"), "hostname": "web-0"}
+    found = desired.named_service(service(), [endpoint_slice(endpoint("10.244.1.2"), named)])
+    assert [each.hostname for each in found.endpoints] == ["web-0"]
+
+
+def test_a_port_without_a_number_has_no_name() -> None:
+    every = endpoint_slice(endpoint("10.244.1.2"))
+    every["ports"] = [{"name": "any", "port": None}]
+    (found,) = desired.named_service(service(clusterIP="None", clusterIPs=["None"]), [every]).endpoints
+    assert found.ports == ()
 
 
 def test_pods_have_names_while_they_have_addresses() -> None:
