@@ -26,7 +26,7 @@ from agents.agent import Agent, Obj
 from agents.daemon import Spawner
 from controlplane.api import API
 from controlplane.errors import StatusError
-from controlplane.meta import Key, key_of
+from controlplane.meta import key_of
 from netfns.balancer import Frontend
 
 
@@ -48,10 +48,10 @@ class Pool:
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = tuple(addresses)
-        self._given: dict[Key, str] = {}
+        self._given: desired.Given = {}
 
-    def assign(self, services: Iterable[Obj]) -> dict[Key, str]:
-        """An address for each Service of every engine; see desired.assign. One that was given is kept."""
+    def assign(self, services: Iterable[Obj]) -> desired.Given:
+        """The addresses for each Service of every engine; see desired.assign. What was given is kept."""
         self._given = desired.assign(services, self._addresses, self._given)
         return self._given
 
@@ -97,13 +97,13 @@ class LoadBalancerAgent(Agent):
                 raise
         self._tell(services, given)
 
-    def _tell(self, services: Sequence[Obj], given: dict[Key, str]) -> None:
-        """Write each Service's address into its status, and take it out of those that ask for none any
+    def _tell(self, services: Sequence[Obj], given: desired.Given) -> None:
+        """Write each Service's addresses into its status, and take them out of those that ask for none any
         more.
         """
         for obj in services:
-            address = given.get(key_of(obj))
-            if address is None:
+            addresses = given.get(key_of(obj))
+            if addresses is None:
                 asked = obj["spec"].get("loadBalancerIP") or "any address"
                 advice = "delete another Service of type LoadBalancer, or ask for another address"
                 self._warn_once(obj, f"loadBalancerIP: {asked}: not free in the pool: {advice}")
@@ -112,9 +112,9 @@ class LoadBalancerAgent(Agent):
                 if port.get("protocol", "TCP") != "TCP":
                     place = f"port {port['port']}/{port['protocol']}"
                     self._warn_once(obj, f"{place}: {self._engine.name} balances TCP only: use the node port")
-            self._write_status(obj, [{"ip": address, "ipMode": "Proxy"}])
+            self._write_status(obj, [{"ip": address, "ipMode": "Proxy"} for address in addresses])
         for obj in self.objects("Service"):
-            if obj["spec"].get("type") != "LoadBalancer" and desired.ingress_address(obj):
+            if obj["spec"].get("type") != "LoadBalancer" and desired.ingress_addresses(obj):
                 self._write_status(obj, None)
 
     def _write_status(self, obj: Obj, ingress: list[Obj] | None) -> None:

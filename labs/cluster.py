@@ -123,12 +123,10 @@ class Cluster:
         api_frontend = Frontend(
             "default/kubernetes:https", str(plan.API_ADDRESS), plan.API_PORT, (api_server,)
         )
-        first, last = (int(address) for address in plan.RANGES[plan.IPV4].balancers)
-        pool = [str(type(plan.API_ADDRESS)(number)) for number in range(first, last + 1)]
         lb1, lb2, outside = (
             NodeKernel(name, self.machine(name).namespaces) for name in ("lb1", "lb2", "outside")
         )
-        addresses = Pool(pool)
+        addresses = Pool([str(address) for one in self._ranges for address in one.balancer_pool()])
         haproxy = HAProxy(lb1, _folder("lb1"), self._told("lb1"), [api_frontend])
         self.python_balancer = PythonBalancer(lb2, _folder("lb2"), self._told("lb2"))
         ranges = (*self._service_cidrs, *self._pod_cidrs)

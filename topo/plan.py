@@ -7,7 +7,7 @@
 10.96.0.0/16     fd00:96::/112      services
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
@@ -50,6 +50,11 @@ class Ranges:
     pods: IPv4Network | IPv6Network
     services: IPv4Network | IPv6Network
     balancers: tuple[IPv4Address, IPv4Address] | tuple[IPv6Address, IPv6Address]
+
+    def balancer_pool(self) -> Iterator[IPv4Address | IPv6Address]:
+        """The addresses from the first to the last of `balancers`."""
+        first, last = self.balancers
+        return (first + number for number in range(int(last) - int(first) + 1))
 
     @property
     def dns_service(self) -> IPv4Address | IPv6Address:

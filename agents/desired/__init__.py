@@ -24,10 +24,11 @@ from agents.desired.candidates import (
 from agents.desired.load_balancer import (
     EXCLUDED,
     PYTHON_CLASS,
+    Given,
     assign,
     balancer_class,
     frontends,
-    ingress_address,
+    ingress_addresses,
     is_balanced,
 )
 from agents.desired.names import named_pod, named_service
@@ -39,6 +40,7 @@ __all__ = [
     "EXCLUDED",
     "PYTHON_CLASS",
     "SERVICE_NAME",
+    "Given",
     "Obj",
     "Place",
     "all_candidates",
@@ -47,7 +49,7 @@ __all__ = [
     "cluster_addresses",
     "cluster_endpoints",
     "frontends",
-    "ingress_address",
+    "ingress_addresses",
     "is_balanced",
     "is_ready",
     "local_endpoints",

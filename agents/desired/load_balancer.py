@@ -9,8 +9,8 @@ from agents.desired.objects import Obj, namespaced_name
 from netfns.balancer import Frontend, Server
 
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
-
-
+Given = Mapping[tuple[str, str], tuple[str, ...]]  # (namespace, name) of a Service -> its addresses
+FAMILIES = ("IPv4", "IPv6")
 PYTHON_CLASS = "minipod.dev/python"
 CLASSES = ("", PYTHON_CLASS)
 
@@ -28,55 +28,91 @@ def is_balanced(service: Obj) -> bool:
     return balancer_class(service) in CLASSES
 
 
-def ingress_address(service: Obj) -> str:
-    """The address that the Service's status names, "" when it names none."""
-    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
-    return str(ingress[0].get("ip", ""))
+def ingress_addresses(service: Obj) -> tuple[str, ...]:
+    """The addresses that the Service's status names."""
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return tuple(entry["ip"] for entry in ingress if entry.get("ip"))
 
 
-def assign(
-    services: Iterable[Obj], pool: Sequence[str], before: Mapping[tuple[str, str], str] | None = None
-) -> dict[tuple[str, str], str]:
-    """An address of the pool for each Service: its own if its status has one (or `before`, what was given it
-    and is not in its status yet), the one that it asks for by spec.loadBalancerIP, or the first that is free.
+def assign(services: Iterable[Obj], pool: Sequence[str], before: Given | None = None) -> Given:
+    """Addresses of the pool for each Service, one of each of its families in its order.
 
-    A Service for which none is left is left out. New ones get theirs in order of their creation.
+    Its own if its status has one (or `before`, what was given it and is not in its status yet), the one that it
+    asks for by spec.loadBalancerIP, or the first that is free. A Service for which one is missing is left out. New
+    ones get theirs in order of their creation.
     """
+    every = list(services)
+    by_family = {
+        family: _assign([obj for obj in every if family in _families(obj)], own, before or {})
+        for family in FAMILIES
+        if (own := [address for address in pool if _family(address) == family])
+    }
+    given: dict[tuple[str, str], tuple[str, ...]] = {}
+    for obj in every:
+        key, families = namespaced_name(obj), _families(obj)
+        found = [by_family[family][key] for family in families if key in by_family.get(family, {})]
+        asked = obj["spec"].get("loadBalancerIP")
+        if len(found) == len(families) and (not asked or _family(asked) in families):
+            given[key] = tuple(found)
+    return given
+
+
+def _assign(services: Iterable[Obj], pool: Sequence[str], before: Given) -> dict[tuple[str, str], str]:
+    """One address of one family's pool for each Service, as far as there are any."""
     given: dict[tuple[str, str], str] = {}
     new: list[Obj] = []
     for obj in services:
-        held = ingress_address(obj) or (before or {}).get(namespaced_name(obj), "")
-        if held in pool and held not in given.values():
+        known = (*ingress_addresses(obj), *before.get(namespaced_name(obj), ()))
+        held = next((address for address in known if address in pool), "")
+        if held and held not in given.values():
             given[namespaced_name(obj)] = held
         else:
             new.append(obj)
     new.sort(key=lambda obj: (obj["metadata"].get("creationTimestamp", ""), namespaced_name(obj)))
-    for obj in (obj for obj in new if obj["spec"].get("loadBalancerIP")):
-        if obj["spec"]["loadBalancerIP"] in set(pool) - set(given.values()):
-            given[namespaced_name(obj)] = obj["spec"]["loadBalancerIP"]
+    family = _family(pool[0])
+    asking = {
+        id(obj): asked for obj in new if _family(asked := obj["spec"].get("loadBalancerIP", "")) == family
+    }
+    for obj in (obj for obj in new if id(obj) in asking):
+        if asking[id(obj)] in set(pool) - set(given.values()):
+            given[namespaced_name(obj)] = asking[id(obj)]
     taken = set(given.values())
     free = (address for address in pool if address not in taken)
-    anywhere = (obj for obj in new if not obj["spec"].get("loadBalancerIP"))
+    anywhere = (obj for obj in new if id(obj) not in asking)
     return given | {namespaced_name(obj): address for obj, address in zip(anywhere, free, strict=False)}
 
 
-def frontends(
-    services: Iterable[Obj], given: Mapping[tuple[str, str], str], nodes: Iterable[Obj]
-) -> list[Frontend]:
-    """The balancer's frontends: each TCP port of each Service at its address, behind it the nodes' node
-    ports.
+def _families(service: Obj) -> list[str]:
+    return service["spec"].get("ipFamilies") or ["IPv4"]
+
+
+def _family(address: str) -> str:
+    """The family of an address, "" for none."""
+    return "" if not address else "IPv6" if ":" in address else "IPv4"
+
+
+def frontends(services: Iterable[Obj], given: Given, nodes: Iterable[Obj]) -> list[Frontend]:
+    """The balancer's frontends: each TCP port of each Service at each of its addresses, behind it the node ports
+    at the nodes' addresses of the same family.
     """
     targets = [
-        (node["metadata"]["name"], node_addresses(node)[0])
+        (node["metadata"]["name"], address)
         for node in nodes
-        if node_addresses(node) and EXCLUDED not in (node["metadata"].get("labels") or {})
+        if EXCLUDED not in (node["metadata"].get("labels") or {})
+        for address in node_addresses(node)
     ]
     found = []
     for obj in services:
         namespace, name = namespaced_name(obj)
         for port in obj["spec"].get("ports") or ():
-            if (namespace, name) in given and port.get("protocol", "TCP") == "TCP" and port.get("nodePort"):
-                servers = tuple(Server(node, address, port["nodePort"]) for node, address in targets)
-                owner = f"{namespace}/{name}:{port.get('name') or port['port']}"
-                found.append(Frontend(owner, given[namespace, name], port["port"], servers))
+            if port.get("protocol", "TCP") != "TCP" or not port.get("nodePort"):
+                continue
+            owner = f"{namespace}/{name}:{port.get('name') or port['port']}"
+            for front in given.get((namespace, name), ()):
+                servers = tuple(
+                    Server(node, address, port["nodePort"])
+                    for node, address in targets
+                    if _family(address) == _family(front)
+                )
+                found.append(Frontend(owner, front, port["port"], servers))
     return found

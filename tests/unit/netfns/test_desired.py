@@ -126,13 +126,13 @@ def test_a_service_keeps_its_address_and_a_new_one_gets_the_first_that_is_free()
     services = [balanced("a", "2"), balanced("b", "1"), balanced("c", "0", "192.168.50.200")]
     pool = ["192.168.50.200", "192.168.50.201"]
     given = desired.assign(services, pool)
-    assert given == {("default", "c"): "192.168.50.200", ("default", "b"): "192.168.50.201"}
+    assert given == {("default", "c"): ("192.168.50.200",), ("default", "b"): ("192.168.50.201",)}
 
 
 def test_an_address_that_two_claim_goes_to_one() -> None:
     services = [balanced("a", "0", "192.168.50.200"), balanced("b", "1", "192.168.50.200")]
     given = desired.assign(services, ["192.168.50.200", "192.168.50.201"])
-    assert sorted(given.values()) == ["192.168.50.200", "192.168.50.201"]
+    assert sorted(given.values()) == [("192.168.50.200",), ("192.168.50.201",)]
 
 
 def test_a_service_gets_the_address_that_it_asks_for_or_none() -> None:
@@ -143,7 +143,45 @@ def test_a_service_gets_the_address_that_it_asks_for_or_none() -> None:
         balanced("d", "3", loadBalancerIP="10.0.0.1"),
     ]
     given = desired.assign(services, ["192.168.50.200", "192.168.50.201"])
-    assert given == {("default", "a"): "192.168.50.201", ("default", "b"): "192.168.50.200"}
+    assert given == {("default", "a"): ("192.168.50.201",), ("default", "b"): ("192.168.50.200",)}
+
+
+BOTH: Obj = {"ipFamilies": ["IPv4", "IPv6"]}
+
+
+def test_a_dual_stack_service_gets_an_address_of_each_family_in_its_order() -> None:
+    services = [
+        balanced("a", "0", **BOTH),
+        balanced("b", "1", ipFamilies=["IPv6"]),
+        balanced("c", "2", ipFamilies=["IPv6", "IPv4"], loadBalancerIP="fd00:50::200"),
+        balanced("d", "3", ipFamilies=["IPv6"], loadBalancerIP="192.168.50.202"),
+    ]
+    pool = [
+        "192.168.50.200",
+        "192.168.50.201",
+        "192.168.50.202",
+        "fd00:50::200",
+        "fd00:50::201",
+        "fd00:50::202",
+    ]
+    given = desired.assign(services, pool)
+    assert given == {
+        ("default", "a"): ("192.168.50.200", "fd00:50::201"),
+        ("default", "b"): ("fd00:50::202",),
+        ("default", "c"): ("fd00:50::200", "192.168.50.201"),
+    }
+
+
+def test_a_service_that_becomes_dual_stack_keeps_its_address_and_gets_another() -> None:
+    pool = ["192.168.50.200", "192.168.50.201", "fd00:50::200"]
+    given = desired.assign([balanced("a", "0", "192.168.50.201", **BOTH)], pool)
+    assert given == {("default", "a"): ("192.168.50.201", "fd00:50::200")}
+
+
+def test_a_family_whose_pool_is_used_up_leaves_a_service_without_any() -> None:
+    pool = ["192.168.50.200", "192.168.50.201", "fd00:50::200"]
+    given = desired.assign([balanced("a", "0", **BOTH), balanced("b", "1", **BOTH)], pool)
+    assert given == {("default", "a"): ("192.168.50.200", "fd00:50::200")}
 
 
 def test_a_load_balancer_class_is_someone_elses() -> None:
@@ -156,10 +194,19 @@ def test_a_load_balancer_class_is_someone_elses() -> None:
 def test_frontends_are_tcp_ports_with_all_nodes_behind_them() -> None:
     excluded = node("control-plane", "192.168.50.10")
     excluded["metadata"]["labels"] = {desired.EXCLUDED: ""}
-    given = {("default", "a"): "192.168.50.200"}
+    given = {("default", "a"): ("192.168.50.200",)}
     (found,) = desired.frontends([balanced("a", "0")], given, [node("worker1", "192.168.50.21"), excluded])
     assert (found.owner, found.address, found.port) == ("default/a:http", "192.168.50.200", 80)
     assert found.servers == (Server("worker1", "192.168.50.21", 30080),)
+
+
+def test_behind_a_frontend_are_the_nodes_addresses_of_its_family() -> None:
+    given = {("default", "a"): ("192.168.50.200", "fd00:50::200")}
+    nodes = [node("worker1", "192.168.50.21"), node("worker2", "192.168.50.22")]
+    nodes[0]["status"]["addresses"].append({"type": "InternalIP", "address": "fd00:50::21"})
+    ipv4, ipv6 = desired.frontends([balanced("a", "0")], given, nodes)
+    assert [server.address for server in ipv4.servers] == ["192.168.50.21", "192.168.50.22"]
+    assert [server.address for server in ipv6.servers] == ["fd00:50::21"]
 
 
 def test_a_headless_service_has_the_names_of_its_ready_endpoints() -> None:
