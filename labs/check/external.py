@@ -8,7 +8,7 @@ pod ── masquerade ── router ── www.outside.example
 from typing import Any
 
 from labs.check.claim import Refuted, claim
-from labs.check.subjects import NotApplicable, Scene, connections
+from labs.check.subjects import NotApplicable, Scene, Target, connections
 
 KIND = "external-to-service"
 OUTSIDE = "outside"
@@ -16,24 +16,33 @@ OUTSIDE = "outside"
 
 @claim("node-port", KIND, "from outside, a service answers on its node port at every node")
 def node_port(scene: Scene) -> str:
-    """Ask every node's address from the machine `outside`."""
-    target = scene.target(lambda t: bool(t.node_port), "service with a node port")
+    """See `at_every_node`."""
+    return at_every_node(scene, scene.target(lambda t: bool(t.node_port), "service with a node port"), "")
+
+
+def at_every_node(scene: Scene, target: Target, mark: str) -> str:
+    """Ask the node port at every node from the machine `outside`, at the node's first address that has `mark` in it
+    (":" for IPv6).
+    """
     nodes = {
         node["metadata"]["name"]: next(
-            a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP"
+            a["address"]
+            for a in node["status"]["addresses"]
+            if a["type"] == "InternalIP" and mark in a["address"]
         )
         for node in scene.objects("Node", "")
     }
     outcomes = {name: scene.get(OUTSIDE, address, target.node_port) for name, address in nodes.items()}
     silent = [f"{name} ({outcome.verdict})" for name, outcome in outcomes.items() if not outcome.answered]
+    asked = ", ".join(f"{name} ({address})" for name, address in nodes.items())
     if silent:
         raise Refuted(
-            did=f"asked port {target.node_port} (service {target.name}) of {', '.join(nodes)} from outside",
+            did=f"asked port {target.node_port} (service {target.name}) of {asked} from outside",
             expected="an answer from every node",
             saw=f"none from {', '.join(silent)}",
             look="`minipod exec node/NAME -- nft list table ip service`",
         )
-    return f"{target.name}: outside asks port {target.node_port} of {', '.join(nodes)}: {len(nodes)} answers"
+    return f"{target.name}: outside asks port {target.node_port} of {asked}: {len(nodes)} answers"
 
 
 @claim(
@@ -89,7 +98,8 @@ def external_name(scene: Scene) -> str:
     full = f"{name}.{scene.namespace}.svc.cluster.local"
     alias, address = _resolve(scene, pod.machine, full)
     outcome = scene.get(pod.machine, address, 80, "/clientip") if address else None
-    node = pod.obj["status"]["hostIP"]
+    family = ":" if ":" in address else "."
+    node = next((row["ip"] for row in pod.obj["status"]["hostIPs"] if family in row["ip"]), "")
     body = outcome.reply.partition(b"\r\n\r\n")[2].decode(errors="replace") if outcome else ""
     seen = body.rpartition(":")[0]
     if alias != wanted or seen != node:

@@ -7,42 +7,44 @@ across nodes   veth ── cni0 ── vxlan0 ══ eth0 ═══ eth0 ══ 
 from ipaddress import ip_address
 
 from labs.check.claim import Refuted, claim
-from labs.check.subjects import NotApplicable, Scene, Witness, connections
+from labs.check.subjects import NotApplicable, Scene, Witness, connections, network_layer
 from netfns.overlay import UDP_PORT
 
 KIND = "pod-to-pod"
 
 
-def _reach(scene: Scene, first: Witness, second: Witness) -> str:
-    """The first asks the second, whose own device shows the first's own address."""
+def reach(scene: Scene, first: Witness, second: Witness, source: str, target: str) -> str:
+    """The first asks the second at its address `target`, and its own device shows the first's own address `source`."""
     with scene.captures((second,)) as captures:
-        outcome = scene.get(first.machine, second.address, second.port)
+        outcome = scene.get(first.machine, target, second.port)
         # The connection by its port, which nobody changes on the way; probes of the kubelet arrive as well.
         arrived = connections(captures[second.name], second.port)
         sources = [source for source, port in arrived if port == outcome.local[1]]
-    if not outcome.answered or sources != [first.address]:
+    if not outcome.answered or sources != [source]:
         raise Refuted(
-            did=f"asked {second.address}:{second.port} ({second.name}, {second.node}) from {first.name}, {first.node}",
-            expected=f"an answer, and {first.address} as the source at the receiver's eth0",
+            did=f"asked {target} port {second.port} ({second.name}, {second.node}) from {first.name}, {first.node}",
+            expected=f"an answer, and {source} as the source at the receiver's eth0",
             saw=f"{outcome.verdict}, {len(outcome.reply)} bytes; sources there: {', '.join(sources) or 'none'}",
-            look=f"`minipod exec node/{first.node} -- ip route get {second.address}`",
+            look=f"`minipod exec node/{first.node} -- ip route get {target}`",
         )
     return (
-        f"{first.name} ({first.node}) asks {second.address}:{second.port} ({second.node}), which sees {sources[0]}"
+        f"{first.name} ({first.node}) asks {target} port {second.port} ({second.node}), which sees {sources[0]}"
         f" and answers {len(outcome.reply)} bytes"
     )
 
 
 @claim("same-node", KIND, "two pods of one node reach each other under their own addresses")
 def same_node(scene: Scene) -> str:
-    """See `_reach`."""
-    return _reach(scene, *scene.near_pair())
+    """See `reach`."""
+    first, second = scene.near_pair()
+    return reach(scene, first, second, first.address, second.address)
 
 
 @claim("across-nodes", KIND, "pods of two nodes reach each other under their own addresses, without NAT")
 def across_nodes(scene: Scene) -> str:
-    """See `_reach`."""
-    return _reach(scene, *scene.far_pair())
+    """See `reach`."""
+    first, second = scene.far_pair()
+    return reach(scene, first, second, first.address, second.address)
 
 
 @claim(
@@ -50,7 +52,7 @@ def across_nodes(scene: Scene) -> str:
 )
 def overlay_packet(scene: Scene) -> str:
     """Catch the packet on the underlay with scapy, and read both of its headers."""
-    from scapy.layers.inet import IP, TCP, UDP
+    from scapy.layers.inet import TCP, UDP
     from scapy.layers.vxlan import VXLAN
 
     first, second = scene.far_pair()
@@ -62,11 +64,12 @@ def overlay_packet(scene: Scene) -> str:
         ]
         outer = capture.packets(lambda p: UDP in p and p[UDP].dport == UDP_PORT)
     for inner, packet in zip(caught, outer, strict=True):
-        if TCP in inner and (inner[IP].src, inner[IP].dst) == (first.address, second.address):
-            ends = f"{packet[IP].src} > {packet[IP].dst}:{packet[UDP].dport}"
-            return (
-                f"outer {ends}, VNI {inner.vni}; inner {inner[IP].src} > {inner[IP].dst}:{inner[TCP].dport}"
-            )
+        if TCP not in inner:
+            continue
+        outside, inside = network_layer(packet), network_layer(inner)
+        if (inside.src, inside.dst) == (first.address, second.address):
+            ends = f"{outside.src} > {outside.dst}:{packet[UDP].dport}"
+            return f"outer {ends}, VNI {inner.vni}; inner {inside.src} > {inside.dst} port {inner[TCP].dport}"
     raise Refuted(
         did=f"asked {second.address}:{second.port} from {first.name} and listened on eth0 of {second.node}",
         expected=f"a packet to UDP port {UDP_PORT} with {first.address} > {second.address} inside",

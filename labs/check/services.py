@@ -16,18 +16,23 @@ LOOK = "`minipod exec node/NAME -- nft list table ip service`"
 def cluster_ip(scene: Scene) -> str:
     """Ask the cluster address; one endpoint's device shows the connection."""
     target = scene.target(lambda _: True, "service with endpoints")
+    return answered_by_one(scene, target, target.cluster_ip)
+
+
+def answered_by_one(scene: Scene, target: Target, address: str) -> str:
+    """A pod asks the service's address `address`, and one of its pods gets the connection and answers."""
     client = scene.client_of(target)
     with scene.captures(target.pods) as captures:
-        outcome = scene.get(client.machine, target.cluster_ip, target.port)
+        outcome = scene.get(client.machine, address, target.port)
         by = [pod.name for pod in target.pods if outcome.local in connections(captures[pod.name], pod.port)]
     if not outcome.answered or len(by) != 1:
         raise Refuted(
-            did=f"asked {target.cluster_ip}:{target.port} (service {target.name}) from {client.name}",
+            did=f"asked {address} port {target.port} (service {target.name}) from {client.name}",
             expected="an answer from exactly one of its pods",
             saw=f"{outcome.verdict}, {len(outcome.reply)} bytes; connections arrived at: {', '.join(by) or 'no pod'}",
             look=LOOK,
         )
-    return f"{client.name} asks {target.cluster_ip}:{target.port} ({target.name}), {by[0]} answers"
+    return f"{client.name} asks {address} port {target.port} ({target.name}), {by[0]} answers"
 
 
 @claim("by-name", KIND, "a pod reaches a service under its name")
@@ -38,7 +43,8 @@ def by_name(scene: Scene) -> str:
     full = f"{target.name}.{target.namespace}.svc.cluster.local"
     found = {}
     for name in (target.name, full):
-        result = scene.lab.exec(client.machine, ["getent", "ahostsv4", name], timeout=15)
+        database = "ahostsv6" if ":" in target.cluster_ip else "ahostsv4"
+        result = scene.lab.exec(client.machine, ["getent", database, name], timeout=15)
         found[name] = result.stdout.split()[0] if result.stdout else "no address"
     outcome = scene.get(client.machine, target.cluster_ip, target.port)
     if set(found.values()) != {target.cluster_ip} or not outcome.answered:

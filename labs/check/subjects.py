@@ -7,7 +7,7 @@ applicable", with the reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,14 +41,24 @@ def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -
 
 @dataclass(frozen=True)
 class Witness:
-    """A running pod: where it is, and a TCP port that it answers on (0 for none)."""
+    """A running pod: where it is, its addresses (one of each family), and a TCP port that it answers on (0: none)."""
 
     name: str
     namespace: str
     node: str
-    address: str
+    addresses: tuple[str, ...]
     port: int
     obj: Obj
+
+    @property
+    def address(self) -> str:
+        """Its address of the cluster's first family."""
+        return self.addresses[0]
+
+    @property
+    def ipv6(self) -> str:
+        """Its IPv6 address, "" for none."""
+        return ipv6_of(self.addresses)
 
     @property
     def machine(self) -> str:
@@ -62,11 +72,26 @@ class Target:
 
     name: str
     namespace: str
-    cluster_ip: str
+    cluster_ips: tuple[str, ...]
     port: int
     node_port: int
     load_balancer: str
     pods: tuple[Witness, ...]
+
+    @property
+    def cluster_ip(self) -> str:
+        """Its first address."""
+        return self.cluster_ips[0]
+
+    @property
+    def cluster_ipv6(self) -> str:
+        """Its IPv6 address, "" for none."""
+        return ipv6_of(self.cluster_ips)
+
+
+def ipv6_of(addresses: Iterable[str]) -> str:
+    """The IPv6 address among `addresses`, "" for none."""
+    return next((address for address in addresses if ":" in address), "")
 
 
 class Scene:
@@ -99,8 +124,10 @@ class Scene:
                 and "deletionTimestamp" not in metadata
                 and not pod["spec"].get("hostNetwork")
             ):
-                node, address = pod["spec"]["nodeName"], status["podIP"]
-                found.append(Witness(metadata["name"], metadata["namespace"], node, address, _port(pod), pod))
+                node, addresses = pod["spec"]["nodeName"], tuple(row["ip"] for row in status["podIPs"])
+                found.append(
+                    Witness(metadata["name"], metadata["namespace"], node, addresses, _port(pod), pod)
+                )
         return found
 
     def near_pair(self) -> tuple[Witness, Witness]:
@@ -121,19 +148,29 @@ class Scene:
 
     def targets(self) -> list[Target]:
         """The TCP ports of Services with a cluster address and at least one pod behind them."""
-        by_address = {pod.address: pod for pod in self.pods()}
+        by_address = {address: pod for pod in self.pods() for address in pod.addresses}
         slices = self.objects("EndpointSlice")
         found = []
         for service in self.objects("Service"):
             spec, name = service["spec"], service["metadata"]["name"]
             if not spec.get("clusterIP") or spec["clusterIP"] == "None":
                 continue
-            pods = tuple(by_address[a] for a in sorted(_addresses(slices, name)) if a in by_address)
+            behind = {
+                by_address[a].name: by_address[a] for a in sorted(_addresses(slices, name)) if a in by_address
+            }
+            pods = tuple(behind.values())
             ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
             for port in spec.get("ports") or ():
                 if port.get("protocol", "TCP") == "TCP" and pods:
                     balancer, node_port = ingress[0].get("ip", ""), port.get("nodePort", 0)
-                    where = (name, self.namespace, spec["clusterIP"], port["port"], node_port, balancer)
+                    where = (
+                        name,
+                        self.namespace,
+                        tuple(spec["clusterIPs"]),
+                        port["port"],
+                        node_port,
+                        balancer,
+                    )
                     found.append(Target(*where, pods))
         return found
 
@@ -156,7 +193,8 @@ class Scene:
 
     def get(self, machine: str, address: str, port: int, path: str = "/", timeout: float = 3.0) -> Outcome:
         """One HTTP GET on a connection of its own, from a machine or a pod."""
-        return self.lab.tcp(machine, address, port, http_get(path, address), timeout)
+        host = f"[{address}]" if ":" in address else address
+        return self.lab.tcp(machine, address, port, http_get(path, host), timeout)
 
     @contextmanager
     def captures(self, pods: tuple[Witness, ...]) -> Iterator[dict[str, Capture]]:
@@ -167,14 +205,20 @@ class Scene:
 
 def connections(capture: Capture, port: int) -> list[tuple[str, int]]:
     """The (source address, source port) of each connection that arrived at a TCP port, in order."""
-    from scapy.layers.inet import IP, TCP
+    from scapy.layers.inet import TCP
 
     found: dict[tuple[str, int], None] = {}
-    for packet in capture.packets(
-        lambda p: IP in p and TCP in p and p[TCP].dport == port and p[TCP].flags == "S"
-    ):
-        found[packet[IP].src, packet[TCP].sport] = None
+    for packet in capture.packets(lambda p: TCP in p and p[TCP].dport == port and p[TCP].flags == "S"):
+        found[network_layer(packet).src, packet[TCP].sport] = None
     return list(found)
+
+
+def network_layer(packet: Any) -> Any:
+    """The IPv4 or the IPv6 header of a packet that has a TCP or UDP header."""
+    from scapy.layers.inet import IP
+    from scapy.layers.inet6 import IPv6
+
+    return packet[IPv6] if IPv6 in packet else packet[IP]
 
 
 def _port(pod: Obj) -> int:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from labs.check import containers, external, pods, report, services
+from labs.check import containers, external, ipv6, pods, report, services
 from labs.check.claim import CLAIMS, TYPES, Result, examine
 from labs.check.ground import ground
 from labs.check.subjects import GaveUp
@@ -12,7 +12,7 @@ from labs.errors import CheckFailed, LabError
 from labs.lab import Lab
 
 # Importing these enters their claims into the table.
-CHAPTERS = (containers, pods, services, external)
+CHAPTERS = (containers, pods, services, external, ipv6)
 
 
 def check(args: argparse.Namespace) -> int:
