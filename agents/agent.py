@@ -37,6 +37,7 @@ class Agent(ABC):
         self._reconciler = Reconciler(
             self.component, self._step, on_error=self._failed, min_interval=min_interval
         )
+        self._settling: list[asyncio.Future[str]] = []
 
     @abstractmethod
     async def reconcile(self) -> None:
@@ -60,10 +61,28 @@ class Agent(ABC):
                 group.create_task(informer.run())
             group.create_task(self._reconciler.run())
 
+    async def settle(self) -> str:
+        """Take one more step, now; returns "" or, in one line, why it failed. For a running agent."""
+        settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._settling.append(settled)
+        self.changed()
+        return await settled
+
     async def _step(self, _: Hashable) -> None:
-        for informer in self.informers.values():
-            informer.catch_up()
-        await self.reconcile()
+        settling, self._settling = self._settling, []
+        outcome = "it was stopped"
+        try:
+            for informer in self.informers.values():
+                informer.catch_up()
+            await self.reconcile()
+            outcome = ""
+        except Exception as error:
+            outcome = str(error) or type(error).__name__
+            raise
+        finally:
+            for settled in settling:
+                if not settled.done():
+                    settled.set_result(outcome)
 
     def objects(self, kind: str) -> list[Obj]:
         """All objects of a kind, in order of namespace and name."""

@@ -7,12 +7,26 @@ tables.
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from agents import desired
 from agents.agent import Agent
 from controlplane.api import API
 from netfns import overlay
 from netfns.kernel import Kernel
+
+
+class OverlayFunctions(Protocol):
+    """What the agent needs of netfns/overlay.py, or of a student's file in its place (seats.py)."""
+
+    def prepare(self, kernel: Kernel, desired: overlay.Overlay) -> None:
+        """See netfns.overlay."""
+
+    def render(self, desired: overlay.Overlay) -> overlay.Batches:
+        """See netfns.overlay."""
+
+    def apply(self, kernel: Kernel, wanted: overlay.Batches) -> None:
+        """See netfns.overlay."""
 
 
 class OverlayAgent(Agent):
@@ -22,6 +36,7 @@ class OverlayAgent(Agent):
 
     def __init__(self, api: API, node: str, machine: Kernel) -> None:
         super().__init__(api, node, ["Node"])
+        self.functions: OverlayFunctions = overlay
         self._machine = machine
         self._applied: overlay.Overlay | None = None
         self.informers["Node"].on_change(self.changed)
@@ -45,5 +60,5 @@ class OverlayAgent(Agent):
 
     def _apply(self, wanted: overlay.Overlay, first: bool) -> None:
         if first:
-            overlay.prepare(self._machine, wanted)
-        overlay.apply(self._machine, overlay.render(wanted))
+            self.functions.prepare(self._machine, wanted)
+        self.functions.apply(self._machine, self.functions.render(wanted))

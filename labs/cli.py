@@ -62,6 +62,13 @@ COMMANDS: dict[str, Command] = {
             argument("--workers", type=int, help="worker nodes (2)"),
             argument("--cni", help="the pod network (flannel)"),
             argument("--proxy-mode", help=f"how services are translated: {', '.join(PROXY_MODES)}"),
+            argument(
+                "--netfn",
+                action="append",
+                default=[],
+                metavar="SEAT=FILE",
+                help="a student's file for a network function",
+            ),
             argument("--resume", action="store_true", help="go on with the objects of the lab before"),
             argument(
                 "--privileged", action="store_true", help="stay the host's root in the lab; never for grading"
@@ -98,6 +105,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "kubeconfig": Command(
         "access:kubeconfig", "print the path of the lab's kubeconfig", "KUBECONFIG=$(minipod kubeconfig) k9s"
+    ),
+    "netfn": Command(
+        "netfn:netfn",
+        "a student's file takes the seat of a network function",
+        "minipod netfn service=./my_service.py; minipod netfn service=reference",
+        (argument("assignments", nargs="+", metavar="SEAT=FILE", help="FILE: a path, or reference"), OUTPUT),
     ),
     "check": Command(
         "check:check",

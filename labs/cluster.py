@@ -10,6 +10,7 @@ Everything meets in the API and nowhere else: an agent can be taken out, and the
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from agents.outside import OutsideWorld
 from agents.overlay import OverlayAgent
 from agents.pod_files import ClusterDns
 from agents.python_balancer import PythonBalancer
+from agents.seats import AgentHolder, Seats
 from controlplane.informer import Informer
 from controlplane.manager import ControlPlane
 from controlplane.store import Store
 from labs.cluster_file import ClusterConfig
 from labs.guardian import Guardian
+from netfns import overlay
 from netfns.balancer import Frontend, Server
 from netfns.proxy_mode import proxy_mode
 from topo import plan, underlay
@@ -58,6 +61,7 @@ class Cluster:
         )
         self.api = self.control_plane.api
         self.kubelets: dict[str, Kubelet] = {}
+        self.seats = Seats()
         self._progress = progress
         self.underlay: Underlay
         self.runtime: Runtime
@@ -109,8 +113,11 @@ class Cluster:
             role = "control-plane" if spot.name == plan.CONTROL_PLANE else ""
             kubelet = Kubelet(shared, machine, kernel, spot.addresses(self.config.ip_families), role)
             self.kubelets[spot.name] = kubelet
+            carrier = OverlayAgent(self.api, spot.name, kernel)
+            put_overlay = partial(setattr, carrier, "functions")
+            self.seats.add("overlay", AgentHolder(carrier, kernel, overlay, put_overlay))
             agents = (
-                OverlayAgent(self.api, spot.name, kernel),
+                carrier,
                 MasqueradeAgent(self.api, spot.name, kernel, self._pod_cidrs),
                 KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs, mode),
             )

@@ -74,10 +74,11 @@ def load(path: Path) -> ClusterConfig:
         raise LabError(f"{path}: {error}: mend the YAML") from None
     if len(documents) > 1:
         raise LabError(f"{path}: line {documents[1][0]}: a second document: want one")
-    return _from_document(documents[0][1] if documents else {}, str(path))
+    return from_fields(documents[0][1] if documents else {}, str(path))
 
 
-def _from_document(data: Any, place: str) -> ClusterConfig:
+def from_fields(data: Any, place: str) -> ClusterConfig:
+    """A make-up from the fields of a cluster file. Raises LabError that begins with `place`."""
     if not isinstance(data, dict):
         raise LabError(f"{place}: want a mapping with kind: {KIND}, got {type(data).__name__}")
     for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):

@@ -5,6 +5,10 @@
     {"do": "capture", "machine": …, "device": …}             ->  {} with a packet socket on that device
     {"do": "status"}                         ->  machines, nodes, pods in numbers
     {"do": "stop-kubelet", "node": …}        ->  {}: a node dies, as far as the cluster can tell
+    {"do": "netfn", "seat": …, "label": …, "source": …, "clear": …}   ->  {"errors"} by machine: a file takes a seat
+                                             (no source: the reference does; clear: what it left in the kernel goes)
+    {"do": "settle"}                         ->  {"errors"}: the seats' agents have done what was to be done
+    {"do": "call", "seat": …, "function": …, "arguments": …}  ->  {"result"}: of the file in that seat (seat_data)
 
 One request a message (topo.wire) on a Unix socket in the lab's folder, which only its owner may open.
 """
@@ -17,6 +21,9 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.pod_worker import PodWorker
+from agents.seat_data import decode, encode, record_of
+from agents.seat_process import SeatError
+from agents.seats import StudentFile
 from labs.cluster import Cluster
 from labs.errors import LabError
 from topo import capture, wire
@@ -59,11 +66,13 @@ class ControlServer:
                 if received is None:
                     return
                 with contextlib.suppress(OSError):
-                    self._answer(connection, received[0])
+                    await self._answer(connection, received[0])
 
-    def _answer(self, connection: socket.socket, request: Message) -> None:
+    async def _answer(self, connection: socket.socket, request: Message) -> None:
         try:
             match request.get("do"):
+                case "netfn" | "settle" | "call":
+                    wire.send(connection, await self._seats(request))
                 case "enter":
                     machine, container = str(request["machine"]), str(request.get("container") or "")
                     descriptor = self.descriptor(machine, container)
@@ -83,12 +92,28 @@ class ControlServer:
                 case other:
                     wire.send(
                         connection,
-                        {
-                            "error": f"control: do: want enter, socket, capture, status or stop-kubelet, got {other!r}"
-                        },
+                        {"error": f"control: do: {other!r}: unknown: see labs/control.py for the requests"},
                     )
-        except (LabError, KeyError, OSError) as error:
+        except (LabError, KeyError, OSError, ValueError, SeatError) as error:
             wire.send(connection, {"error": str(error)})
+
+    async def _seats(self, request: Message) -> Message:
+        """Who sits where; see the head of this file. Raises SeatError, KeyError, ValueError."""
+        seats = self._cluster.seats
+        match request["do"]:
+            case "netfn":
+                file = (
+                    StudentFile(str(request["label"]), request["source"]) if request.get("source") else None
+                )
+                return {
+                    "errors": await seats.fill(str(request["seat"]), file, clear=bool(request.get("clear")))
+                }
+            case "settle":
+                return {"errors": await seats.settle()}
+        process = seats.process(str(request["seat"]))
+        arguments = [decode(item, record_of) for item in request["arguments"]]
+        result = await asyncio.to_thread(process.call, str(request["function"]), *arguments)
+        return {"result": encode(result)}
 
     def _send_socket(
         self, connection: socket.socket, request: Message, make: Callable[[], socket.socket]

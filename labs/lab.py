@@ -88,6 +88,18 @@ class Lab:
         """The lab in numbers; see labs.control."""
         return self.ask(do="status")[0]
 
+    def fill_seat(self, seat: str, file: dict[str, str] | None, *, clear: bool = False) -> dict[str, str]:
+        """Give a seat to a student's file (labs.launch.student_file), or back to the reference; see labs.control.
+
+        Returns what went wrong, by machine. Raises LabError when the file cannot take the seat.
+        """
+        request = {"seat": seat, "clear": clear, **(file or {})}
+        return dict(self.ask(do="netfn", **request)[0]["errors"])
+
+    def settle(self) -> dict[str, str]:
+        """Return once the agents in seats have done what was to be done; what went wrong, by machine."""
+        return dict(self.ask(do="settle")[0]["errors"])
+
     def exec(
         self,
         machine: str,

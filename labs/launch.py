@@ -10,14 +10,14 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from labs.cluster_file import ClusterConfig
 from labs.errors import LabError
 from labs.sockets import short_path
-from labs.state import StateFolder, wait_for_end
+from labs.state import NETFNS, StateFolder, wait_for_end
 from topo import sandbox
 from topo.enter import PATH
 from topo.rootfs import CODE
@@ -34,17 +34,21 @@ def up(
     *,
     privileged: bool = False,
     resume: bool = False,
+    netfns: Mapping[str, Path] | None = None,
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Start a lab, or go on with its objects, and return lab.json's content once all is Ready.
 
+    netfns: by seat, the student's file that takes it from the start.
     Raises LabError; nothing runs then.
     """
     if privileged and os.geteuid() != 0:
         raise LabError("--privileged: needs root: leave it out, or run as root")
+    files = {seat: student_file(path) for seat, path in (netfns or {}).items()}
     folder.make()
     lock = folder.lock()
     try:
+        (folder.path / NETFNS).write_text(json.dumps(files))
         _compile_packages()
         try:
             return _launch(folder, config, lock, privileged, resume, progress)
@@ -60,6 +64,16 @@ def up(
         raise LabError(str(error)) from None
     finally:
         os.close(lock)
+
+
+def student_file(path: Path) -> dict[str, str]:
+    """A student's file as it is sent to a lab: its text, and its name. Raises LabError."""
+    try:
+        return {"label": path.name, "source": path.read_text()}
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}: give the path of a Python file") from None
+    except UnicodeDecodeError:
+        raise LabError(f"{path}: not text: give the path of a Python file") from None
 
 
 def _launch(

@@ -5,6 +5,7 @@
         lab.json                 the first process's pid on the host, the cluster's make-up
         lab.log                  what the lab's processes said
         journal, journal.old     its objects (labs/objects.py), and those of the lab before it
+        netfns.json              the students' files that take seats from the start (`minipod up --netfn`)
         api.sock, control.sock   the Kubernetes API and the lab's own door, for the folder's owner
         kubeconfig               how a client reaches the API
 
@@ -23,7 +24,7 @@ from typing import Any
 
 from labs.errors import LabError
 
-DEFAULT_NAME = "lab"
+DEFAULT_NAME, NETFNS = "lab", "netfns.json"
 # struct flock of fcntl(2): a write lock on all of a file. It belongs to the open file, so it is inherited with it, and
 # whoever only asks (F_OFD_GETLK) never stands in the way of a lab that starts.
 _WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

@@ -21,6 +21,8 @@ from typing import Any
 
 from agents import streaming
 from agents.pod_status import timestamp
+from agents.seat_process import SeatError
+from agents.seats import StudentFile
 from controlplane import pki
 from controlplane.http import make_app, serve
 from controlplane.http.auth import credentials
@@ -31,6 +33,7 @@ from labs.cluster import Cluster
 from labs.cluster_file import ClusterConfig
 from labs.control import ControlServer
 from labs.errors import LabError
+from labs.state import NETFNS
 from topo import plan, preflight, rootfs, syscalls
 from topo.enter import NETWORK
 
@@ -69,6 +72,7 @@ async def supervise(config: ClusterConfig, settings: dict[str, Any], lifeline: L
     if settings["resume"]:
         renew(cluster.api)
     await cluster.build()
+    await _fill_seats(cluster)
     app, sockets, context = _api_server(cluster, settings)
     control = ControlServer(cluster, socket.socket(fileno=settings["control"]))
     async with asyncio.TaskGroup() as group:
@@ -87,6 +91,17 @@ def _possible(config: ClusterConfig, lifeline: Lifeline) -> ClusterConfig:
         return config
     lifeline.tell(progress=f"warning: {lacking}: this lab has IPv4 only")
     return replace(config, ip_families=(plan.IPV4,))
+
+
+async def _fill_seats(cluster: Cluster) -> None:
+    """Give seats to the files that `minipod up --netfn` has put beside the lab. Raises LabError."""
+    try:
+        files = json.loads((STATE / NETFNS).read_text())
+        await cluster.seats.begin({seat: StudentFile(**file) for seat, file in files.items()})
+    except FileNotFoundError:
+        return
+    except SeatError as error:
+        raise LabError(str(error)) from None
 
 
 def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[socket.socket], Any]:

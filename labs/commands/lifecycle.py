@@ -15,6 +15,7 @@ from labs.state import StateFolder, all_folders
 def up(args: argparse.Namespace) -> int:
     """Start a lab; returns when all is Ready."""
     from labs import cluster_file, launch
+    from labs.commands.netfn import pairs
 
     folder = StateFolder.of(args.name)
     if args.resume:
@@ -24,7 +25,12 @@ def up(args: argparse.Namespace) -> int:
     config = cluster_file.with_options(config, workers=args.workers, cni=args.cni, proxy_mode=args.proxy_mode)
     started = time.monotonic()
     info = launch.up(
-        folder, config, privileged=args.privileged, resume=args.resume, progress=_progress(started)
+        folder,
+        config,
+        privileged=args.privileged,
+        resume=args.resume,
+        netfns={seat: path for seat, path in pairs(args.netfn).items() if path is not None},
+        progress=progress_since(started),
     )
     info["name"], info["seconds"] = folder.name, round(time.monotonic() - started, 2)
     if args.output == "json":
@@ -47,7 +53,9 @@ def _config_of(folder: StateFolder) -> Any:
         raise LabError(f"--resume: {folder.path}/lab.json: {error}: start a lab without --resume") from None
 
 
-def _progress(started: float) -> Any:
+def progress_since(started: float) -> Any:
+    """A function that prints a line with the seconds since `started`."""
+
     def show(text: str) -> None:
         print(f"  {time.monotonic() - started:5.1f} s  {text}", file=sys.stderr, flush=True)
 
