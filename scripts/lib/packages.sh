@@ -8,20 +8,22 @@
 
 PACKAGES=$CHECKOUT/scripts/packages.txt
 POLICY=/usr/sbin/policy-rc.d
+TESTS=${TESTS:-no} # "yes": also what only tests need
 PENDING=$SHARED/services-to-switch-off # there only while packages are being installed
 APT=(apt-get -y -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2)
 
 installed_packages() { dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^.i //p'; }
 
-# The rows of packages.txt of which no alternative is installed.
+# The rows of packages.txt of which no alternative is installed; those for tests only when they are asked for.
 missing_packages() {
-    local installed names rest name
+    local installed names need rest name
     installed=$'\n'$(installed_packages)$'\n'
-    rows "$PACKAGES" | while read -r names rest; do
+    rows "$PACKAGES" | while read -r names need rest; do
+        [ "$need" != test ] || [ "$TESTS" = yes ] || continue
         for name in ${names//|/ }; do
             [[ $installed == *$'\n'"$name"$'\n'* ]] && continue 2
         done
-        printf '%s %s\n' "$names" "$rest"
+        printf '%s %s %s\n' "$names" "$need" "$rest"
     done
 }
 

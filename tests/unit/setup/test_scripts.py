@@ -11,7 +11,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[3]
 COMMANDS = ("setup", "demo", "test", "check", "bench", "minipod")
 SHELL = [CHECKOUT / ".ci/run", *(CHECKOUT / "scripts" / name for name in COMMANDS)]
-SHELL += sorted((CHECKOUT / "scripts/lib").glob("*.sh"))
+SHELL += [*sorted((CHECKOUT / "scripts/lib").glob("*.sh")), *sorted((CHECKOUT / "scripts/vm").iterdir())]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def table(name: str, columns: int) -> list[list[str]]:
 
 def test_every_package_says_what_is_lost_without_it() -> None:
     packages = table("packages.txt", 4)
-    assert all(len(row) == 4 and row[1] in {"core", "wanted"} for row in packages)
+    assert all(len(row) == 4 and row[1] in {"core", "wanted", "test"} for row in packages)
     assert len({row[0] for row in packages}) == len(packages)
 
 
@@ -83,6 +83,14 @@ def with_packages(clone: Path, installed: str) -> dict[str, str]:
 def test_missing_packages_are_those_without_an_installed_alternative(clone: Path) -> None:
     done = library(clone, "missing_packages", **with_packages(clone, "beta-static"))
     assert done.stdout.splitlines() == ["alpha core - nothing runs", "gamma wanted gammad no gamma"]
+
+
+def test_packages_for_tests_are_missing_only_when_tests_are_wanted(clone: Path) -> None:
+    environment = with_packages(clone, "alpha beta gamma")
+    with (clone / "scripts/packages.txt").open("a") as packages:
+        packages.write("delta test - no test of delta\n")
+    assert library(clone, "missing_packages", **environment).stdout == ""
+    assert library(clone, "TESTS=yes; missing_packages", **environment).stdout.startswith("delta test")
 
 
 def test_a_wanted_package_that_is_missing_is_named_and_set_up_goes_on(clone: Path) -> None:
