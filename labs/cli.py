@@ -112,6 +112,30 @@ COMMANDS: dict[str, Command] = {
         "minipod netfn service=./my_service.py; minipod netfn service=reference",
         (argument("assignments", nargs="+", metavar="SEAT=FILE", help="FILE: a path, or reference"), OUTPUT),
     ),
+    "map": Command(
+        "pictures:map_",
+        "the topology of a lab as a picture",
+        "minipod map -o svg >lab.svg",
+        (
+            argument(
+                "-o",
+                "--output",
+                choices=("tree", "svg", "json"),
+                default="tree",
+                help="tree (default), svg or json",
+            ),
+        ),
+    ),
+    "notebook": Command(
+        "pictures:notebook",
+        "JupyterLab on the walkthroughs, for this machine's browser",
+        "minipod notebook --port 8890",
+        (
+            argument("--port", type=int, default=8888, help="where it listens (8888)"),
+            argument("--ip", default="", help="on which address (127.0.0.1, or $MINIPOD_NOTEBOOK_IP)"),
+            argument("--folder", default="", help="open this folder instead"),
+        ),
+    ),
     "check": Command(
         "check:check",
         "the four communication types, proven by packets",
