@@ -29,7 +29,7 @@ def ground(lab: Lab, namespace: str = "") -> Iterator[Scene]:
             text = MANIFESTS.read_text().replace(IN_MANIFESTS, own)
             manifests.apply(client, manifests.manifests(text, str(MANIFESTS)))
             scene = Scene(lab, client, own)
-            until(lambda: _settled(scene), "the check's own pods: Ready", 60.0)
+            until(lambda: settled(scene), "the check's own pods: Ready", 60.0)
             yield scene
         except manifests.ManifestError as error:
             raise LabError(str(error)) from None
@@ -37,7 +37,7 @@ def ground(lab: Lab, namespace: str = "") -> Iterator[Scene]:
             _remove(lab, own)
 
 
-def _settled(scene: Scene) -> bool:
+def settled(scene: Scene) -> bool:
     """All Deployments have their pods, all single pods run, and every LoadBalancer service has its address."""
     ready = {pod.name for pod in scene.pods()}
     pods = [pod for pod in scene.objects("Pod") if "port-twice" not in (pod["metadata"].get("labels") or {})]
