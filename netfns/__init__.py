@@ -4,6 +4,7 @@
     overlay.py     VXLAN between the nodes                   dns_server.py  the server that answers from it
     bridge.py      a node's bridge and its pods' veth pairs  balancer.py    HAProxy for LoadBalancer services
     ipam.py        which address the next pod gets           masquerade.py  the way out of the cluster
+    policy.py      NetworkPolicies: a verdict, and nftables rules that agree
     python_balancer.py         a balancer's decisions: round robin, health checks, draining
     python_balancer_server.py  the loop that acts on them, with relay.py and python_balancer_control.py
 
@@ -40,6 +41,7 @@ SEATS: dict[str, Seat] = {
         Seat("overlay", "netfns.overlay", "03-across-nodes", "flannel"),
         Seat("service", "netfns.service", "06-cluster-ip", "kube-proxy"),
         Seat("masquerade", "netfns.masquerade", "", "ip-masq-agent"),
+        Seat("policy", "netfns.policy", "", "a policy controller (Calico's Felix)"),
         Seat("balancer", "netfns.balancer", "", "cloud load balancer"),
         Seat("python_balancer", "netfns.python_balancer", "09-load-balancer", "cloud load balancer"),
         Seat("dns", "netfns.dns", "", "CoreDNS"),

@@ -1,13 +1,19 @@
 """What each golden file is made from: one call of a network function with one desired state, name -> text."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from netfns import balancer, dns, masquerade, overlay, python_balancer, service
+from agents.node_rules import NodeRules
+from agents.policy_index import ClusterIndex
+from netfns import balancer, dns, masquerade, overlay, policy, python_balancer, service
 from netfns.balancer import Balancer, Frontend, Server
 from netfns.dns import ClusterNames, NamedEndpoint, NamedPod, NamedPort, NamedService
 from netfns.masquerade import Masquerade
 from netfns.overlay import Overlay, Vtep
+from netfns.policy_rules import PolicyRules
+from netfns.policy_types import Block, Pod, Pods, Policy, Port, Requirement, Rule, Selector
+from netfns.policy_types import NamedPort as PolicyNamedPort
 from netfns.service_types import Endpoint, Service, ServicePort, ServiceProxy
 
 FOLDER = Path(__file__).parent
@@ -107,6 +113,37 @@ NAMES = ClusterNames(
     (NamedPod("default", "web-1", ("10.244.1.2", "fd00:244:0:1::2")),),
 )
 
+API_PODS = Selector((Requirement("app", "In", ("api",)),))
+OPEN_TO_API = Policy(
+    "default",
+    "api-only",
+    ingress=(
+        Rule((Port(name="http"), Port("UDP", 5000, 5010)), (Pods("default", pods=API_PODS),)),
+        Rule((Port("TCP", 443, 443),)),
+    ),
+    egress=(
+        Rule((Port("UDP", 53, 53), Port("TCP", 53, 53))),
+        Rule((Port(name="http"),), (Pods(namespaces=Selector((Requirement("team", "Exists"),))),)),
+        Rule((), (Block("203.0.113.0/24", ("203.0.113.128/25",)), Block("2001:db8:113::/64"))),
+    ),
+)
+DENY_ALL = Policy("default", "deny-all", ingress=(), egress=())
+HTTP = (PolicyNamedPort("http", "TCP", 8080),)
+WEB_POD = Pod("default", "web-1", "worker1", ("10.244.1.2", "fd00:244:0:1::2"), {"app": "web"}, HTTP)
+API_POD = Pod("default", "api-1", "worker2", ("10.244.2.3", "fd00:244:0:2::3"), {"app": "api"}, HTTP)
+
+
+def policy_rules(*pods: Pod) -> PolicyRules:
+    """The rules of worker1 with these pods under both policies."""
+    index = ClusterIndex()
+    index.set_namespace("default", {"team": "web"})
+    for one in pods:
+        index.set_pod(one.owner, one)
+    for wanted in (OPEN_TO_API, DENY_ALL):
+        index.set_policy((wanted.namespace, wanted.name), wanted)
+    return NodeRules("worker1", index).everything()
+
+
 GOLDEN: dict[str, Callable[[], str]] = {
     "service.nft": lambda: service.render(PROXY),
     "service-change.nft": lambda: service.render_change(PROXY, CHANGED),
@@ -115,5 +152,9 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "haproxy.cfg": lambda: balancer.render(BALANCER),
     "balancer.cfg": lambda: python_balancer.render(BALANCER.frontends),
     "cluster.zone": lambda: dns.render(NAMES),
+    "policy.nft": lambda: policy.render(policy_rules(WEB_POD, API_POD)),
+    "policy-change.nft": lambda: policy.render_change(
+        policy_rules(WEB_POD, API_POD), policy_rules(WEB_POD, replace(API_POD, labels={}))
+    ),
     "masquerade.nft": lambda: masquerade.render(MASQUERADE),
 }

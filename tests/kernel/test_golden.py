@@ -12,13 +12,18 @@ def golden(name: str) -> str:
     return (FOLDER / name).read_text()
 
 
-@pytest.mark.parametrize(
-    "names", [["service.nft", "service-change.nft"], ["masquerade.nft"]], ids=lambda n: n[0]
-)
-def test_nft(kernel: Machine, names: list[str]) -> None:
-    for name in names:
+TABLES = {
+    "table ip6 service": ["service.nft", "service-change.nft"],
+    "table ip6 masquerading": ["masquerade.nft"],
+    "table inet network-policy": ["policy.nft", "policy-change.nft"],
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_nft(kernel: Machine, table: str) -> None:
+    for name in TABLES[table]:
         kernel.nft(golden(name))
-    assert "table ip6 " in kernel.run(["nft", "list", "ruleset"])
+    assert table in kernel.run(["nft", "list", "ruleset"])
 
 
 def test_overlay(kernel: Machine) -> None:

@@ -1,0 +1,232 @@
+"""One node's policy rules, kept up to date pod by pod.
+
+    ClusterIndex --touched(uid)--> the pod's gates, if it is on this node
+                                   the pod's elements: behind its gates, among the peers that gates ask about
+                                       |
+                                       v  take_change(): only what is different since the last time
+                                   (PolicyRules before, PolicyRules now) --render_change--> kernel
+
+What a gate asks about is held only while a pod of this node is behind it, so a node knows of the cluster
+what its own pods' policies need and nothing else.
+
+Invariant: `everything()` is what a fresh NodeRules over the same index would say; `take_change` forgets what
+it has told.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from agents.policy_index import ClusterIndex
+from netfns.policy_rules import (
+    Element,
+    Gate,
+    NamedPorts,
+    Peers,
+    PolicyRules,
+    gate,
+    isolation,
+    membership,
+    named_membership,
+)
+from netfns.policy_types import DIRECTIONS, NamedPort, Peer, Pod, Policy, Port
+
+Place = tuple[str, str]  # a set's or map's name and a key in it
+GateKey = tuple[str, tuple[tuple[str, str], ...], tuple[NamedPort, ...]]
+
+
+class NodeRules:
+    """See the head of this file. `node` is the node's name."""
+
+    def __init__(self, node: str, index: ClusterIndex) -> None:
+        self.node = node
+        self._index = index
+        self._gates: dict[str, Gate] = {}
+        self._behind: dict[str, set[str]] = defaultdict(set)  # gate -> uids
+        self._gates_of: dict[str, tuple[Gate, ...]] = {}
+        self._asking: dict[Peers | NamedPorts, set[str]] = {}  # what gates ask about -> their names
+        self._among: dict[Peer, dict[Peers, None]] = defaultdict(dict)
+        self._named: dict[Peer, dict[tuple[NamedPorts, Port], None]] = defaultdict(dict)
+        self._elements: dict[Place, Element] = {}
+        self._elements_of: dict[str, frozenset[Element]] = {}
+        self._known_gates: dict[GateKey, Gate] = {}
+        self._told: dict[Place, Element | None] = {}  # what was different at the last time, as it was then
+        self._told_gates: dict[str, Gate | None] = {}
+        self._told_asking: dict[Peers | NamedPorts, bool] = {}
+        index.listeners.append(self)
+        for uid in tuple(index.pods):
+            self.touched(uid)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pod of the node is isolated."""
+        return not self._gates
+
+    @property
+    def changed(self) -> bool:
+        """Whether `take_change` has something to tell."""
+        return bool(self._told or self._told_gates or self._told_asking)
+
+    def isolates(self, uid: str) -> bool:
+        """Whether a pod is behind a gate of this node."""
+        return bool(self._gates_of.get(uid))
+
+    # ---------------------------------------------------------------- changes
+
+    def policy_changed(self, policy: Policy) -> None:
+        """Gates that it is part of are made anew when their pods are looked at."""
+        key = (policy.namespace, policy.name)
+        self._known_gates = {k: known for k, known in self._known_gates.items() if key not in k[1]}
+
+    def touched(self, uid: str) -> None:
+        """Look at a pod again."""
+        pod = self._index.pods.get(uid)
+        gates = tuple(self._find_gates(pod)) if pod is not None and pod.node == self.node else ()
+        before = self._gates_of.get(uid, ())
+        if gates != before:
+            for one in gates:
+                self._enter(uid, one)
+            for name in {one.name for one in before} - {one.name for one in gates}:
+                self._leave(uid, name)
+            self._gates_of[uid] = gates
+            if not gates:
+                del self._gates_of[uid]
+        self._place(uid, pod)
+
+    def _find_gates(self, pod: Pod) -> Iterator[Gate]:
+        for direction in DIRECTIONS:
+            policies = self._index.isolating(pod, direction)
+            if policies:
+                key = direction, tuple((p.namespace, p.name) for p in policies), pod.named_ports
+                if key not in self._known_gates:
+                    self._known_gates[key] = gate(direction, policies, pod)
+                yield self._known_gates[key]
+
+    def _enter(self, uid: str, one: Gate) -> None:
+        """A pod is behind a gate, which may be new or different from what it was."""
+        self._behind[one.name].add(uid)
+        before = self._gates.get(one.name)
+        if before == one:
+            return
+        self._told_gates.setdefault(one.name, before)
+        self._gates[one.name] = one
+        asked = _asked(one)
+        for new in asked - (_asked(before) if before else set()):
+            self._ask(new, one.name)
+        for old in (_asked(before) if before else set()) - asked:
+            self._ask_no_more(old, one.name)
+
+    def _leave(self, uid: str, name: str) -> None:
+        self._behind[name].discard(uid)
+        if self._behind[name]:
+            return
+        del self._behind[name]
+        one = self._gates.pop(name)
+        self._told_gates.setdefault(name, one)
+        for old in _asked(one):
+            self._ask_no_more(old, name)
+
+    def _ask(self, asked: Peers | NamedPorts, name: str) -> None:
+        if asked in self._asking:
+            self._asking[asked].add(name)
+            return
+        self._told_asking.setdefault(asked, False)
+        self._asking[asked] = {name}
+        peers = set[Peer]()
+        if isinstance(asked, Peers):
+            for member in asked.pods:
+                self._among[member][asked] = None
+                peers.add(member)
+        else:
+            for peer, port in asked.members:
+                self._named[peer][asked, port] = None
+                peers.add(peer)
+        self._place_all(peers)
+
+    def _ask_no_more(self, asked: Peers | NamedPorts, name: str) -> None:
+        self._asking[asked].discard(name)
+        if self._asking[asked]:
+            return
+        del self._asking[asked]
+        self._told_asking.setdefault(asked, True)
+        peers = set[Peer]()
+        if isinstance(asked, Peers):
+            for member in asked.pods:
+                del self._among[member][asked]
+                peers.add(member)
+        else:
+            for peer, port in asked.members:
+                del self._named[peer][asked, port]
+                peers.add(peer)
+        self._place_all(peers)
+
+    def _place_all(self, peers: set[Peer]) -> None:
+        for uid in {uid for peer in peers for uid in self._index.matching.get(peer, ())}:
+            self._place(uid, self._index.pods.get(uid))
+
+    def _place(self, uid: str, pod: Pod | None) -> None:
+        """The elements of a pod, as they are to be now."""
+        now = frozenset(self._find_elements(uid, pod)) if pod is not None else frozenset[Element]()
+        before = self._elements_of.get(uid, frozenset())
+        for element in before - now:
+            place = element.place, element.key
+            if self._elements.get(place) == element:
+                self._told.setdefault(place, element)
+                del self._elements[place]
+        for element in now - before:
+            place = element.place, element.key
+            self._told.setdefault(place, self._elements.get(place))
+            self._elements[place] = element
+        if now:
+            self._elements_of[uid] = now
+        else:
+            self._elements_of.pop(uid, None)
+
+    def _find_elements(self, uid: str, pod: Pod) -> Iterator[Element]:
+        gates = self._gates_of.get(uid)
+        if gates:
+            yield from isolation(pod, gates)
+        for peer in self._index.peers_of.get(uid, ()):
+            for peers in self._among.get(peer, ()):
+                yield from membership(pod, peers)
+            for named, port in self._named.get(peer, ()):
+                yield from named_membership(pod, named, peer, port)
+
+    # ---------------------------------------------------------------- what to load
+
+    def everything(self) -> PolicyRules:
+        """All rules of the node; nothing is left to tell."""
+        self._forget()
+        return PolicyRules(
+            tuple(self._gates[name] for name in sorted(self._gates)),
+            tuple(sorted((a for a in self._asking if isinstance(a, Peers)), key=lambda a: a.id)),
+            tuple(sorted((a for a in self._asking if isinstance(a, NamedPorts)), key=lambda a: a.id)),
+            tuple(self._elements[place] for place in sorted(self._elements)),
+        )
+
+    def take_change(self) -> tuple[PolicyRules, PolicyRules]:
+        """What is different since the last time: as it was, and as it is."""
+        asked = [(a, was, a in self._asking) for a, was in self._told_asking.items()]
+        old, new = (
+            PolicyRules(
+                tuple(one for one in gates if one is not None),
+                tuple(a for a, *there in asked if isinstance(a, Peers) and there[i]),
+                tuple(a for a, *there in asked if isinstance(a, NamedPorts) and there[i]),
+                tuple(element for element in elements if element is not None),
+            )
+            for i, gates, elements in (
+                (0, self._told_gates.values(), self._told.values()),
+                (1, map(self._gates.get, self._told_gates), map(self._elements.get, self._told)),
+            )
+        )
+        self._forget()
+        return old, new
+
+    def _forget(self) -> None:
+        self._told, self._told_gates, self._told_asking = {}, {}, {}
+
+
+def _asked(one: Gate) -> set[Peers | NamedPorts]:
+    """What a gate asks about."""
+    return {*one.peers, *([one.named] if one.named else [])}

@@ -1,0 +1,364 @@
+"""NetworkPolicies on a node: who may reach its pods, and whom they may reach, in nftables.
+
+    pod 10.244.1.5                        node                              pod 10.244.1.7, or another node
+      | to 10.244.1.7:80                                                       ^
+      v                                                                        |
+    cni0 -> prerouting (services) -> forward -------------------------------> postrouting
+                                       | known connection? accept
+                                       | egress4: sender -> its gate    ingress4: receiver -> its gate
+                                       v                                   ^            |
+                                     egress/x/dns-only --allowed--> ingress             v
+                                       |                               |       ingress/y/from-x
+                                       `-- else: drop                  |          |  80/TCP -> from-3f0a…
+                                                                       v          |  else: drop
+                                                                    accept <------'  (peers4-3f0a… has the sender)
+
+Frames between two pods of one bridge pass here too (br_netfilter), and services are translated before: what
+is judged is pod and pod. A node judges the way out of its own pods and the way into them; a packet from one
+node to another is judged on both. What a node says to its own pods passes output and input, not forward:
+no policy stops a probe.
+
+Packets cost the same with one policy as with a thousand (policy_rules.py says how), and only those of new
+connections: a change of policies or labels acts on connections that begin after it.
+
+Invariants: an isolated pod's address is behind its gate before the pod runs (agents/policy.py); loading never
+opens anything for a moment; a node without isolated pods has no table at all; every chain and element names
+its owner; loading `render_change(old, new)` over `render(old)` leaves what `render(new)` would.
+
+Sources: Kubernetes documentation, "Network Policies"; nft(8), "MAPS", "VERDICT STATEMENTS"; br_netfilter in the
+kernel's Documentation/networking/bridge.rst; RFC 4861 (neighbour discovery, which policies must not stop).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from netfns.kernel import CommandError, Kernel
+from netfns.policy_rules import Element, Gate, Peers, PolicyRules
+from netfns.policy_types import EGRESS, INGRESS, Block
+from netfns.policy_verdict import evaluate
+from netfns.transactions import MOST, transactions
+
+__all__ = ["TABLE", "apply", "evaluate", "load", "observe", "prepare", "remove", "render", "render_change"]
+
+TABLE = "network-policy"  # the plain word is reserved in nft
+SYSCTLS = {
+    # Frames between two pods of one bridge must be judged like all others.
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+}
+DISCOVERY = (
+    "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, "
+    "mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report"
+)
+FRAME = {
+    "forward": (
+        "type filter hook forward priority filter - 10; policy accept;",
+        "ct state established,related accept",
+        f"icmpv6 type {{ {DISCOVERY} }} accept",
+        "ip saddr . ip daddr @itself4 accept",
+        "ip6 saddr . ip6 daddr @itself6 accept",
+        "ip saddr vmap @egress4",
+        "ip6 saddr vmap @egress6",
+        "goto ingress",
+    ),
+    "ingress": ("ip daddr vmap @ingress4", "ip6 daddr vmap @ingress6", "accept"),
+}
+ADDRESS = {"4": "ipv4_addr", "6": "ipv6_addr"}
+IP = {"4": "ip", "6": "ip6"}
+# While a large ruleset is loaded in parts, nothing new passes.
+LOADING = (
+    f"add chain inet {TABLE} loading {{ type filter hook forward priority filter - 11; policy accept; }}\n"
+    f"add rule inet {TABLE} loading ct state new drop\n"
+)
+LOADED = f"flush chain inet {TABLE} loading\ndelete chain inet {TABLE} loading\n"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain's text: its name, whom it serves, its rules."""
+
+    name: str
+    owner: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Set:
+    """A set's or map's text without its elements; `kind` is set or map."""
+
+    kind: str
+    name: str
+    type: str
+    owner: str = ""
+
+
+# ---------------------------------------------------------------- render
+
+
+def render(rules: PolicyRules) -> str:
+    """Write the whole ruleset: one `nft -f` text that replaces the table `inet network-policy`.
+
+    Its maps `ingress4`, `ingress6`, `egress4` and `egress6` hold the addresses of the node's isolated pods:
+    `address : jump gate`. A gate is a chain: a map from `protocol . ports` to the chain of the peers that may
+    use them, then what is allowed on every port, then `drop`, counted, with the policies as its comment. The
+    chain `from-ID` (or `to-ID`, on the way out) of some peers asks the sets `peers4-ID` and `peers6-ID` and the
+    blocks of addresses. On the way in, allowed is `accept`; on the way out it is `goto ingress`.
+
+    Known connections, replies, neighbour discovery and what a pod sends to itself pass before all of this.
+    Equal input gives equal text.
+    """
+    held: dict[str, list[Element]] = defaultdict(list)
+    for element in rules.elements:
+        held[element.place].append(element)
+    sets = "".join(_set_block(one, held[one.name]) for one in (*_maps(), *_sets(rules)))
+    frame = (Chain(name, "", lines) for name, lines in FRAME.items())
+    chains = "".join(_chain_block(chain) for chain in (*frame, *_chains(rules)))
+    return f"{_emptied()}table inet {TABLE} {{\n{sets}{chains}}}\n"
+
+
+def render_change(old: PolicyRules, new: PolicyRules) -> str:
+    """Write what turns the kernel from `old` into `new`; "" when nothing differs.
+
+    Both may hold just what changed, so that the cost is that of the change. What is added comes before
+    whatever refers to it, and what is removed after it: wherever a long text is cut, the part before is sound.
+    """
+    old_sets, new_sets = set(_sets(old)), set(_sets(new))
+    old_chains = {chain.name: chain for chain in _chains(old)}
+    new_chains = {chain.name: chain for chain in _chains(new)}
+    written = [chain for name, chain in new_chains.items() if old_chains.get(name) != chain]
+    stale = [name for name in old_chains if name not in new_chains]
+    lost = {one.name for one in old_sets - new_sets}
+    kept = {(e.place, e.key) for e in new.elements}
+    removed = [e for e in old.elements if (e.place, e.key) not in kept and e.place not in lost]
+    among, behind = _additions(old.elements, new.elements)
+    lines = [
+        *(_set_command(one) for one in sorted(new_sets - old_sets, key=lambda one: one.name)),
+        *(_chain_command(chain) for chain in written if chain.name not in old_chains),
+        *among,
+        *map(_rules_command, written),
+        *behind,
+        *_commands("delete", removed),
+        *(f"flush chain inet {TABLE} {name}" for name in stale),
+        *(f"delete chain inet {TABLE} {name}" for name in stale),
+        *(f"delete set inet {TABLE} {name}" for name in sorted(lost)),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _emptied() -> str:
+    """Declared and deleted: what follows replaces whatever was there."""
+    return f"table inet {TABLE}\ndelete table inet {TABLE}\n"
+
+
+def _additions(old: Iterable[Element], new: Iterable[Element]) -> tuple[list[str], list[str]]:
+    """Commands for elements that are new or different: first those of peers, then those that isolate.
+
+    What is different is deleted and added in one line: no transaction ends between the two.
+    """
+    held = {(e.place, e.key): e for e in old}
+    texts: tuple[list[Element], list[Element]] = [], []
+    swaps: tuple[list[str], list[str]] = [], []
+    for element in new:
+        before = held.get((element.place, element.key))
+        isolates = element.place.startswith((EGRESS, INGRESS))
+        if before is None:
+            texts[isolates].append(element)
+        elif before != element:
+            swaps[isolates].append("; ".join(_commands("delete", [before]) + _commands("add", [element])))
+    return _commands("add", texts[0]) + swaps[0], _commands("add", texts[1]) + swaps[1]
+
+
+def _commands(verb: str, elements: Iterable[Element]) -> list[str]:
+    """One command for each set or map that is touched."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for element in elements:
+        places[element.place].append(element.key if verb == "delete" else str(element))
+    return [
+        f"{verb} element inet {TABLE} {place} {{ {', '.join(sorted(texts))} }}"
+        for place, texts in sorted(places.items())
+    ]
+
+
+# ---------------------------------------------------------------- sets
+
+
+def _maps() -> Iterator[Set]:
+    """The maps and sets that are always there."""
+    for family, address in ADDRESS.items():
+        yield Set("set", f"itself{family}", f"{address} . {address}", "a pod reaches itself")
+        for direction in (EGRESS, INGRESS):
+            yield Set("map", f"{direction}{family}", f"{address} : verdict", "isolated pods and their gates")
+
+
+def _sets(rules: PolicyRules) -> Iterator[Set]:
+    for peers in rules.peers:
+        if peers.pods:
+            for family, address in ADDRESS.items():
+                yield Set("set", f"peers{family}-{peers.id}", address, "; ".join(map(str, peers.pods)))
+    for named in rules.named:
+        for family, address in ADDRESS.items():
+            kind = f"{address} . inet_proto . inet_service"
+            yield Set("set", f"named{family}-{named.id}", kind, str(named))
+
+
+def _set_block(one: Set, elements: Iterable[Element]) -> str:
+    body = ",\n".join(f"\t\t\t{element}" for element in elements)
+    filled = f"\t\telements = {{\n{body}\n\t\t}}\n" if body else ""
+    comment = f"\t\t{_comment(one.owner)}\n" if one.owner else ""
+    return f"\t{one.kind} {one.name} {{\n\t\ttype {one.type}\n{comment}{filled}\t}}\n\n"
+
+
+def _set_command(one: Set) -> str:
+    return f"add {one.kind} inet {TABLE} {one.name} {{ type {one.type}; {_comment(one.owner)}; }}"
+
+
+# ---------------------------------------------------------------- chains
+
+
+def _chains(rules: PolicyRules) -> Iterator[Chain]:
+    """The chains of peers before the gates that jump to them."""
+    for peers in rules.peers:
+        yield _peer_chain("from", "saddr", peers, "accept")
+        yield _peer_chain("to", "daddr", peers, "goto ingress")
+    for gate in rules.gates:
+        yield _gate_chain(gate)
+
+
+def _peer_chain(word: str, side: str, peers: Peers, allowed: str) -> Chain:
+    lines = []
+    for family, ip in IP.items():
+        if peers.pods:
+            lines.append(f"{ip} {side} @peers{family}-{peers.id} {allowed}")
+        ranges = _ranges(peers.blocks, family)
+        if ranges:
+            lines.append(f"{ip} {side} {{ {', '.join(ranges)} }} {allowed}")
+    return Chain(f"{word}-{peers.id}", str(peers), tuple(lines))
+
+
+def _gate_chain(gate: Gate) -> Chain:
+    lines = []
+    pieces = [f"{_ports(p.protocol, p.first, p.last)} : {_verdict(gate, p.peers)}" for p in gate.pieces]
+    if pieces:
+        lines.append(f"meta l4proto . th dport vmap {{ {', '.join(pieces)} }}")
+    if gate.named:
+        lines += [
+            f"{ip} daddr . meta l4proto . th dport @named{family}-{gate.named.id} goto ingress"
+            for family, ip in IP.items()
+        ]
+    if gate.otherwise:
+        lines.append(_verdict(gate, gate.otherwise))
+    if not gate.otherwise.everyone:
+        lines.append(f"counter drop {_comment(', '.join(gate.owners))}")
+    return Chain(gate.name, ", ".join(gate.owners), tuple(lines))
+
+
+def _verdict(gate: Gate, peers: Peers) -> str:
+    if peers.everyone:
+        return "accept" if gate.direction == INGRESS else "goto ingress"
+    return f"jump {'from' if gate.direction == INGRESS else 'to'}-{peers.id}"
+
+
+def _ports(protocol: str, first: int, last: int) -> str:
+    return f"{protocol.lower()} . {first}" + (f"-{last}" if last != first else "")
+
+
+def _ranges(blocks: Iterable[Block], family: str) -> list[str]:
+    """The addresses of all blocks of one family, without their exceptions, as ranges that do not overlap."""
+    spans: list[tuple[int, int]] = []
+    for block in blocks:
+        if (":" in block.cidr) == (family == "6"):
+            spans += _without(block.cidr, block.exceptions)
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    kind = IPv6Address if family == "6" else IPv4Address
+    return [f"{kind(first)}-{kind(last)}" if first < last else str(kind(first)) for first, last in merged]
+
+
+def _without(cidr: str, exceptions: Iterable[str]) -> Iterator[tuple[int, int]]:
+    first, end = _bounds(cidr)
+    for begins, ends in sorted(map(_bounds, exceptions)):
+        if first < begins:
+            yield first, begins - 1
+        first = max(first, ends + 1)
+    if first <= end:
+        yield first, end
+
+
+def _bounds(cidr: str) -> tuple[int, int]:
+    network = ip_network(cidr, strict=False)
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _chain_block(chain: Chain) -> str:
+    comment = [_comment(chain.owner)] if chain.owner else []
+    return (
+        f"\tchain {chain.name} {{\n"
+        + "".join(f"\t\t{line}\n" for line in (*comment, *chain.rules))
+        + "\t}\n\n"
+    )
+
+
+def _chain_command(chain: Chain) -> str:
+    return f"add chain inet {TABLE} {chain.name} {{ {_comment(chain.owner)}; }}"
+
+
+def _rules_command(chain: Chain) -> str:
+    """The chain's rules in the place of those that it had, in one line: it is never empty."""
+    rules = (f"add rule inet {TABLE} {chain.name} {rule}" for rule in chain.rules)
+    return "; ".join((f"flush chain inet {TABLE} {chain.name}", *rules))
+
+
+def _comment(text: str) -> str:
+    return f'comment "{text if len(text) <= 120 else text[:117] + "..."}"'
+
+
+# ---------------------------------------------------------------- apply, observe
+
+
+def prepare(kernel: Kernel) -> None:
+    """Set the sysctls without which frames on the bridge would pass unseen. Raises CommandError."""
+    for key, value in SYSCTLS.items():
+        kernel.sysctl(key, value)
+
+
+def load(kernel: Kernel, rules: PolicyRules) -> None:
+    """Make the kernel hold these rules and nothing else. Raises CommandError.
+
+    In one transaction where it fits into one: then the rules before stay in force when it is refused. A larger
+    ruleset goes in parts, and until the last one new connections of pods wait: closed, never open.
+    """
+    text = render(rules)
+    if len(text) <= MOST:
+        kernel.nft(text)
+        return
+    kernel.nft(render(PolicyRules()) + LOADING)
+    for part in transactions(render_change(PolicyRules(), rules)):
+        kernel.nft(part)
+    kernel.nft(LOADED)
+
+
+def remove(kernel: Kernel) -> None:
+    """Take the table away: no pod of the node is isolated. Raises CommandError."""
+    kernel.nft(_emptied())
+
+
+def apply(kernel: Kernel, change: str) -> None:
+    """Load the text of `render_change`, in one transaction where it fits into one. Raises CommandError."""
+    for part in transactions(change):
+        kernel.nft(part)
+
+
+def observe(kernel: Kernel) -> str:
+    """Read the table that the kernel holds, as nft lists it; "" when there is none."""
+    try:
+        return kernel.run(["nft", "list", "table", "inet", TABLE])
+    except CommandError:
+        return ""
