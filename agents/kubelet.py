@@ -16,10 +16,10 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from agents.image_store import ImageStore
 from agents.node_kernel import NodeKernel
@@ -61,13 +61,31 @@ class Shared:
     images: ImageStore = field(default_factory=ImageStore)
 
 
+class PolicyGate(Protocol):
+    """What stands between a pod's network and its first container (agents/policy.py)."""
+
+    async def secure(self, pod: Obj, addresses: Sequence[str]) -> bool:
+        """Return when the node enforces the pod's NetworkPolicies; whether there are any in the cluster."""
+
+    def release(self, uid: str) -> None:
+        """The pod has ended."""
+
+
 class Kubelet:
     """See the head of this file. `addresses` are the node's own."""
 
     def __init__(
-        self, shared: Shared, machine: Machine, kernel: Kernel, addresses: Iterable[str], role: str = ""
+        self,
+        shared: Shared,
+        machine: Machine,
+        kernel: Kernel,
+        addresses: Iterable[str],
+        role: str = "",
+        policy: PolicyGate | None = None,
     ) -> None:
-        """`role`: "control-plane" for a node that takes only pods that tolerate its taint."""
+        """`role`: "control-plane" for a node that takes only pods that tolerate its taint. `policy`: None where
+        nobody enforces NetworkPolicies.
+        """
         self.api, self.runtime, self.images = shared.api, shared.runtime, shared.images
         self.cluster_dns = shared.cluster_dns
         self.name = machine.name
@@ -77,6 +95,7 @@ class Kubelet:
         self.workers: dict[str, PodWorker] = {}
         self._shared = shared
         self._kernel = kernel
+        self._policy = policy
         self._labels = {f"node-role.kubernetes.io/{role}": ""} if role else {}
         self._taints = [{"key": f"node-role.kubernetes.io/{role}", "effect": "NoSchedule"}] if role else []
         self._bridge: bridge.Bridge | None = None
@@ -250,8 +269,14 @@ class Kubelet:
         finally:
             pod_kernel.close()
 
+    async def secure(self, pod: Obj, addresses: Sequence[str]) -> bool:
+        """Wait until the node enforces the pod's NetworkPolicies; whether there are any in the cluster."""
+        return self._policy is not None and await self._policy.secure(pod, addresses)
+
     def release(self, uid: str) -> None:
         """Take a pod's addresses back."""
+        if self._policy is not None:
+            self._policy.release(uid)
         if self._pool is not None:
             self._pool = ipam.release(self._pool, uid)
 

@@ -1,6 +1,6 @@
 """The life of one pod on its node, from bound to gone: one worker a pod.
 
-    volumes -> sandbox (namespaces) -> network (bridge, address) -> init containers -> containers
+    volumes -> sandbox (namespaces) -> network (bridge, address, policies) -> init containers -> containers
         -> Running ... a container ends, is due again, fails a probe ... -> all have ended: Succeeded, Failed
         -> sandbox dies: all of it again, under a new address
         -> deletion, at any moment: preStop, TERM, grace period, KILL -> address given back -> object removed
@@ -153,6 +153,7 @@ class PodWorker:
             since = time.monotonic()
             try:
                 await self._make_sandbox()
+                await self._secure()
                 while not self._lost:
                     await self._look()
                     await self._awake.wait()
@@ -229,6 +230,11 @@ class PodWorker:
             self.addresses = self.kubelet.attach(self.uid, f"{self.namespace}/{self.name}", self.sandbox)
         else:
             self.addresses = self.kubelet.addresses
+
+    async def _secure(self) -> None:
+        """Wait until the node enforces the pod's NetworkPolicies: no container of it starts before."""
+        if not self.pod["spec"].get("hostNetwork") and await self.kubelet.secure(self.pod, self.addresses):
+            self.report()  # the other nodes must know the address of whoever may be a peer
 
     def _sandbox_says(self, message: Obj) -> None:
         if message is not GONE:

@@ -1,6 +1,6 @@
 """What the supervisor runs: the underlay, the control plane, and the agents of every machine, put together.
 
-    topo.underlay ──> machines ──┬─> each node: kubelet, overlay, masquerade, kube-proxy
+    topo.underlay ──> machines ──┬─> each node: kubelet, overlay, masquerade, kube-proxy, policy
     controlplane  ──> API ───────┼─> lb1: the load balancer      outside: its name server and a page
                                  └─> the cluster's DNS records, the guardian
 
@@ -25,6 +25,7 @@ from agents.node_kernel import NodeKernel
 from agents.outside import OutsideWorld
 from agents.overlay import OverlayAgent
 from agents.pod_files import ClusterDns
+from agents.policy import PolicyAgent, PolicyFeed
 from agents.python_balancer import PythonBalancer
 from agents.seats import AgentHolder, Seats
 from controlplane.informer import Informer
@@ -103,6 +104,8 @@ class Cluster:
         dns = ClusterDns((str(self._ranges[0].dns_service),))
         nodes = asyncio.Barrier(sum(spot.kind == "node" for spot in plan.spots(self.config.workers)))
         shared = Shared(self.api, self.runtime, dns, services, by_namespace, nodes)
+        policies = PolicyFeed(self.api)
+        self._parts.append(policies.run())
         guardian = Guardian(self.underlay, self.machine_event)
         mode = proxy_mode(self.config.proxy_mode)
         for spot in plan.spots(self.config.workers):
@@ -111,13 +114,16 @@ class Cluster:
             machine = self.machine(spot.name)
             kernel = NodeKernel(spot.name, machine.namespaces)
             role = "control-plane" if spot.name == plan.CONTROL_PLANE else ""
-            kubelet = Kubelet(shared, machine, kernel, spot.addresses(self.config.ip_families), role)
+            policy = PolicyAgent(self.api, spot.name, kernel, policies)
+            addresses = spot.addresses(self.config.ip_families)
+            kubelet = Kubelet(shared, machine, kernel, addresses, role, policy)
             self.kubelets[spot.name] = kubelet
             carrier = OverlayAgent(self.api, spot.name, kernel)
             put_overlay = partial(setattr, carrier, "functions")
             self.seats.add("overlay", AgentHolder(carrier, kernel, overlay, put_overlay))
             agents = (
                 carrier,
+                policy,
                 MasqueradeAgent(self.api, spot.name, kernel, self._pod_cidrs),
                 KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs, mode),
             )

@@ -5,6 +5,7 @@
     candidates.py     EndpointSlices ----------> the endpoints that one node may choose
     load_balancer.py  Service + Node -----------> balancer's Frontend
     names.py          Service + EndpointSlices, Pod -> names (netfns/dns.py)
+    policy.py         NetworkPolicy, Pod ----------> Policy, Pod (netfns/policy_types.py)
 
 Every function takes objects as the API hands them out and changes none. An object that says nothing of use
 (a headless Service has no address, a Node no podCIDR yet) gives None or is left out: it will come again
@@ -34,6 +35,7 @@ from agents.desired.load_balancer import (
 from agents.desired.names import named_pod, named_service
 from agents.desired.nodes import masquerade, node_addresses, overlay, vtep
 from agents.desired.objects import Obj
+from agents.desired.policy import namespace_labels, network_policy, policy_pod
 from agents.desired.services import SERVICE_NAME, cluster_addresses, service, service_key
 
 __all__ = [
@@ -56,9 +58,12 @@ __all__ = [
     "masquerade",
     "named_pod",
     "named_service",
+    "namespace_labels",
+    "network_policy",
     "node_addresses",
     "overlay",
     "place",
+    "policy_pod",
     "service",
     "service_key",
     "vtep",

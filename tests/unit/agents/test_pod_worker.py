@@ -60,6 +60,9 @@ class FakeKubelet:
         self.status: Obj = {}
         self.removed = False
         self.changed = asyncio.Event()
+        self.secured: list[tuple[str, ...]] = []
+        self.policies = asyncio.Event()
+        self.policies.set()
         self.api = SimpleNamespace(find=lambda *_: None)
         self.images = SimpleNamespace(layer=lambda _: "")
 
@@ -73,6 +76,12 @@ class FakeKubelet:
         if self.problems:
             raise self.problems.pop(0)
         return (f"10.244.1.{len(self.sandboxes)}",)
+
+    async def secure(self, pod: Obj, addresses: tuple[str, ...]) -> bool:
+        self.secured.append(addresses)
+        self.changed.set()
+        await self.policies.wait()
+        return False
 
     def release(self, uid: str) -> None:
         pass
@@ -155,6 +164,20 @@ async def becomes_ready(kubelet: FakeKubelet, worker: PodWorker) -> None:
 def test_deletion_stops_the_containers(live: Live) -> None:
     kubelet = live(pod(), becomes_ready)
     assert kubelet.events == ["Started: Started container main", "Killing: Stopping container main"]
+
+
+def test_no_container_starts_before_the_node_enforces_the_pods_policies(live: Live) -> None:
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        kubelet.policies.clear()
+        await kubelet.until(lambda: bool(kubelet.secured))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not kubelet.sandboxes[0].containers
+        kubelet.policies.set()
+        await becomes_ready(kubelet, worker)
+        assert kubelet.secured == [worker.addresses]
+
+    live(pod(), story)
 
 
 def test_unforeseen_error_does_not_leave_the_pod_dead(live: Live) -> None:
