@@ -1,7 +1,7 @@
 """The control plane: everything that decides. Plain asynchronous Python; it needs no kernel, no root and no
 network.
 
-    YAML --> http/ --> api.py --> store.py --watch--> informer.py --> controllers/, scheduler.py --> api.py …
+    YAML --> http/ --> api.py --> store.py --watch--> informer.py --> controllers/, scheduling/ --> api.py …
              a face    what a     objects,            a local         what is wanted against
                        write      revisions           picture         what is: write the difference
                        means

@@ -30,7 +30,7 @@ from controlplane.controllers.statefulset import StatefulSetController
 from controlplane.controllers.storage import StorageController
 from controlplane.custom.definitions import Definitions
 from controlplane.informers import Informers
-from controlplane.scheduler import Scheduler
+from controlplane.scheduling.scheduler import Scheduler
 from controlplane.service_allocation import SERVICE_RANGE, ServiceAllocation
 from controlplane.store import Store
 

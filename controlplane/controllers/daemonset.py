@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 
-from controlplane import placement
 from controlplane.api import API
 from controlplane.controllers.history import HASH_LABEL, History, hash_of
 from controlplane.controllers.pod_control import PodControl, pod_from_template
@@ -24,6 +23,7 @@ from controlplane.controllers.rollout import share
 from controlplane.informers import Informers
 from controlplane.meta import Key, Obj, key_of, labels_of
 from controlplane.reconciler import Reconciler
+from controlplane.scheduling import placement
 
 COMPONENT = "daemonset-controller"
 FIRST_RETRY, LAST_RETRY = 1.0, 900.0  # seconds until a pod that has failed is replaced

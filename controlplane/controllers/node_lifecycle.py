@@ -20,8 +20,8 @@ from controlplane.api import API
 from controlplane.controllers.pods import is_finished
 from controlplane.informers import Informers
 from controlplane.meta import Obj, condition, key_of, now, seconds, with_condition
-from controlplane.placement import tolerates
 from controlplane.reconciler import Reconciler
+from controlplane.scheduling.placement import tolerates
 
 LEASES = "kube-node-lease"
 GRACE = 40.0  # seconds of silence until a node counts as lost (node-monitor-grace-period)

@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from controlplane import quantity
 from controlplane.errors import FieldError
 
 PREFIX = "#/$defs/"
@@ -33,7 +34,6 @@ Place = (
     tuple[Any, Any] | None
 )  # (the place around it, field name or index): a path that costs nothing until printed
 
-_QUANTITY = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _GO_KINDS = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
 
@@ -198,10 +198,21 @@ def _integer(bits: int) -> Shape:
     return Scalar((int,), f"int{bits}", check)
 
 
-def _check_quantity(value: Any) -> str:
-    if isinstance(value, str) and not _QUANTITY.fullmatch(value):
-        return "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    return ""
+class Quantity(Shape):
+    """A quantity, in its canonical form."""
+
+    def decode(self, value: Any, place: Place, findings: Findings) -> Any:
+        """See Shape."""
+        if type(value) not in (str, int, float):
+            findings.type_error(place, value, "quantity")
+            return value
+        try:
+            canonical = quantity.canonical(value if type(value) is str else repr(value))
+        except ValueError:
+            pattern = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
+            findings.syntax_error(place, f"quantities must match the regular expression '{pattern}'")
+            return value
+        return value if canonical == value else canonical
 
 
 def _check_time(value: str) -> str:
@@ -216,7 +227,7 @@ ANYTHING = Shape()
 _STRING = Scalar((str,), "string")
 _BY_NAME: dict[str, Shape] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": Scalar((int, str), "int or string"),
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": Scalar((str, int, float), "quantity", _check_quantity),
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": Quantity(),
     "io.k8s.apimachinery.pkg.apis.meta.v1.Time": Scalar((str,), "time", _check_time),
     "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime": Scalar((str,), "time", _check_time),
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": ANYTHING,

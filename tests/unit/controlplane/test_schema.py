@@ -22,7 +22,7 @@ def decode(value: Any) -> tuple[Any, Findings]:
 def test_a_right_value_is_returned_as_it_is() -> None:
     pod = {
         "metadata": {"labels": {"a": "b"}},
-        "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": 1}}}]},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]},
     }
     decoded, findings = decode(pod)
     assert decoded is pod

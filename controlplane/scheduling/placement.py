@@ -44,6 +44,13 @@ def why_not(pod: Obj, node: Obj) -> str:
     return ""
 
 
+def preference(pod: Obj, node: Obj) -> int:
+    """How much the pod's preferred node affinity speaks for the node: the weights of the terms that hold."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    return sum(term["weight"] for term in preferred if _term_matches(term["preference"], node))
+
+
 def disliked_taints(pod: Obj, node: Obj) -> int:
     """How many PreferNoSchedule taints speak against the node."""
     taints = (node.get("spec") or {}).get("taints") or ()

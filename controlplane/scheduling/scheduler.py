@@ -4,9 +4,10 @@
                               `none: event FailedScheduling and condition PodScheduled=False say why;
                                      tried again as soon as a node appears or changes, or a pod goes
 
-Spreading: the node with the fewest pods of the same owner wins, then the one with the fewest pods, then the
-first by name. Counts are kept up with every change of a pod, so a decision costs one pass over the nodes,
-whatever the number of pods.
+Preferences (taints, affinities) decide first; then the node with the fewest pods of the same owner wins, then the one
+with the fewest pods, then the first by name. Counts are kept up with every change of a pod, so a decision costs one
+pass over the nodes, whatever the number of pods; only a pod that says something about its neighbours, or that others
+keep away, costs one over the pods.
 
 Sources: Kubernetes documentation "Kubernetes Scheduler", "Taints and Tolerations", "Assigning Pods to Nodes".
 """
@@ -15,13 +16,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from controlplane import placement
 from controlplane.api import API
 from controlplane.controllers.pods import is_finished
 from controlplane.errors import StatusError
 from controlplane.informers import Informers
-from controlplane.meta import Key, Obj, condition, controller_of, key_of, with_condition
+from controlplane.meta import Key, Obj, condition, controller_of, key_of, labels_of, with_condition
 from controlplane.reconciler import Reconciler
+from controlplane.scheduling import neighbours, placement
+from controlplane.scheduling.ledger import Ledger
+from controlplane.scheduling.neighbours import Neighbours, Scene
 
 NAME = "default-scheduler"
 
@@ -34,7 +37,8 @@ class Scheduler:
         self._pods = informers["Pod"]
         self._nodes = informers["Node"]
         self._unschedulable: set[Key] = set()
-        self._per_node: Counter[str] = Counter()
+        self._ledger = Ledger()
+        self._repelling: dict[Key, Obj] = {}  # the pods that may keep others away
         self._per_owner: Counter[tuple[str, str]] = Counter()  # (uid of the owner, node)
         self.reconciler = Reconciler("scheduler", self._reconcile)
         self._pods.on_change(self._pod_changed)
@@ -55,7 +59,7 @@ class Scheduler:
         gone = new or old
         if gone is not None:
             self._unschedulable.discard(key_of(gone))
-        if new is None or is_finished(new):
+        if old is None or new is None or is_finished(new) or _is_another_neighbour(old, new):
             self._try_again()
 
     def _node_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -69,7 +73,12 @@ class Scheduler:
         node = pod["spec"].get("nodeName")
         if not node or is_finished(pod):
             return
-        self._per_node[node] += step
+        self._ledger.count(pod, node, step)
+        if neighbours.repels(pod):
+            if step > 0:
+                self._repelling[key_of(pod)] = pod
+            else:
+                self._repelling.pop(key_of(pod), None)
         owner = controller_of(pod)
         if owner is not None:
             key = (owner["uid"], node)
@@ -84,14 +93,15 @@ class Scheduler:
         pod = self._pods.get(namespace, name)
         if pod is None or not _wants_node(pod):
             return
+        near = self._neighbours(pod)
         verdicts = {
-            node["metadata"]["name"]: self._why_not(pod, node) for node in self._nodes.objects.values()
+            node["metadata"]["name"]: self._why_not(pod, node, near) for node in self._nodes.objects.values()
         }
         fitting = [node for node, why_not in verdicts.items() if not why_not]
         if not fitting:
             self._tell_why(pod, list(verdicts.values()))
             return
-        chosen = min(fitting, key=lambda node: self._score(pod, node))
+        chosen = min(fitting, key=lambda node: self._score(pod, node, near))
         try:
             self._api.bind(name, namespace, chosen)
         except StatusError as error:
@@ -102,28 +112,43 @@ class Scheduler:
         message = f"Successfully assigned {namespace}/{name} to {chosen}"
         self._api.event(pod, "Scheduled", message, component=NAME)
 
-    def _why_not(self, pod: Obj, node: Obj) -> str:
-        """Why the pod may not run on the node; "" if it may."""
-        if "deletionTimestamp" in node["metadata"]:
-            return "node(s) were being deleted"
-        room = (node.get("status") or {}).get("allocatable", {}).get("pods")
-        if room is not None and self._per_node[node["metadata"]["name"]] >= int(room):
-            return "Too many pods"
-        return placement.why_not(pod, node)
+    def _neighbours(self, pod: Obj) -> Neighbours | None:
+        """What the pod asks of each node by who else is there; None when that does not matter."""
+        if not (self._repelling or neighbours.wishes(pod)):
+            return None
+        placed = [
+            other
+            for other in self._pods.objects.values()
+            if other["spec"].get("nodeName") and not is_finished(other)
+        ]
+        nodes = {node["metadata"]["name"]: node for node in self._nodes.objects.values()}
+        namespaces = {home["metadata"]["name"]: labels_of(home) for home in self._api.list("Namespace")[0]}
+        return Neighbours(pod, Scene(nodes, placed, namespaces))
 
-    def _score(self, pod: Obj, name: str) -> tuple[int, int, int, str]:
+    def _why_not(self, pod: Obj, node: Obj, near: Neighbours | None) -> list[str]:
+        """Why the pod may not run on the node; empty if it may."""
+        if "deletionTimestamp" in node["metadata"]:
+            return ["node(s) were being deleted"]
+        reason = placement.why_not(pod, node)
+        if reason:
+            return [reason]
+        return self._ledger.why_not(pod, node) or (near.why_not(node) if near else [])
+
+    def _score(self, pod: Obj, name: str, near: Neighbours | None) -> tuple[int, float, int, int, str]:
         node = self._nodes.objects["", name]
         owner = controller_of(pod)
         siblings = self._per_owner[owner["uid"], name] if owner else 0
-        return placement.disliked_taints(pod, node), siblings, self._per_node[name], name
+        dislike = (near.dislike(node) if near else 0) - placement.preference(pod, node)
+        return placement.disliked_taints(pod, node), dislike, siblings, self._ledger.pods[name], name
 
-    def _tell_why(self, pod: Obj, reasons: list[str]) -> None:
+    def _tell_why(self, pod: Obj, verdicts: list[list[str]]) -> None:
         key = key_of(pod)
         self._unschedulable.add(key)
-        counted = sorted(f"{count} {reason}" for reason, count in Counter(reasons).items())
+        reasons = Counter(reason for verdict in verdicts for reason in verdict)
+        counted = sorted(f"{count} {reason}" for reason, count in reasons.items())
         message = (
-            f"0/{len(reasons)} nodes are available: {', '.join(counted)}."
-            if reasons
+            f"0/{len(verdicts)} nodes are available: {', '.join(counted)}."
+            if verdicts
             else "no nodes available to schedule pods"
         )
         before = condition(pod, "PodScheduled")
@@ -134,6 +159,11 @@ class Scheduler:
         )
         self._api.update_status("Pod", key[1], key[0], {"conditions": conditions})
         self._api.event(pod, "FailedScheduling", message, type="Warning", component=NAME)
+
+
+def _is_another_neighbour(old: Obj, new: Obj) -> bool:
+    """Whether a pod's change can change what other pods may be near."""
+    return old["spec"].get("nodeName") != new["spec"].get("nodeName") or labels_of(old) != labels_of(new)
 
 
 def _wants_node(pod: Obj) -> bool:
