@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from agents.host_ports import HostPortMapper
 from agents.image_store import ImageStore
 from agents.node_kernel import NodeKernel
 from agents.pod_files import ClusterDns
@@ -30,6 +31,7 @@ from agents.pod_worker import PodWorker
 from controlplane.api import API
 from controlplane.errors import StatusError
 from controlplane.informer import Index, Informer
+from controlplane.scheduling.ledger import collide, host_ports
 from netfns import bridge, ipam
 from netfns.kernel import CommandError, Kernel
 from topo.enter import NETWORK
@@ -38,7 +40,9 @@ from topo.runtime import Runtime
 
 Obj = dict[str, Any]
 LEASE_NAMESPACE, LEASE_SECONDS, RENEW_EVERY = "kube-node-lease", 40, 10.0
-MAX_PODS = 250
+# What a node says it has. Containers are not limited, and stand-ins take next to nothing: so this is what manifests for
+# real machines ask for, and not what this machine has.
+CAPACITY = {"pods": "250", "cpu": "16", "memory": "64Gi", "ephemeral-storage": "256Gi"}
 HAS_IPV6 = Path(
     "/proc/sys/net/ipv6"
 ).exists()  # not so when it is left out of the kernel, or was disabled at boot
@@ -99,6 +103,7 @@ class Kubelet:
         self._labels = {f"node-role.kubernetes.io/{role}": ""} if role else {}
         self._taints = [{"key": f"node-role.kubernetes.io/{role}", "effect": "NoSchedule"}] if role else []
         self._bridge: bridge.Bridge | None = None
+        self._host_ports: HostPortMapper | None = None
         self._pool: ipam.Pool | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._pods = Informer(self.api, "Pod", field_selector=f"spec.nodeName={self.name}")
@@ -119,6 +124,8 @@ class Kubelet:
         if self._bridge is None or self._pool is None:
             return
         bridge.apply_bridge(self._kernel, self._bridge)
+        if self._host_ports is not None:
+            self._host_ports.resync()
         plugged = bridge.observe(self._kernel)
         for worker in tuple(self.workers.values()):
             if worker.sandbox is None or worker.sandbox.closed or worker.uid not in self._pool.owners:
@@ -141,11 +148,10 @@ class Kubelet:
             spec = {"taints": self._taints} if self._taints else {}
             self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})
         addresses = [{"type": "InternalIP", "address": address} for address in self.addresses]
-        resources = {"pods": str(MAX_PODS), "cpu": str(os.cpu_count() or 1), "memory": _memory()}
         status = {
             "addresses": [*addresses, {"type": "Hostname", "address": self.name}],
-            "capacity": resources,
-            "allocatable": resources,
+            "capacity": CAPACITY,
+            "allocatable": CAPACITY,
             "nodeInfo": _node_info(),
         }
         self.api.update_status("Node", self.name, "", status)
@@ -169,6 +175,8 @@ class Kubelet:
             watching.cancel()
         self._bridge = bridge.Bridge(pod_cidrs, ipv6=HAS_IPV6)
         self._pool = ipam.new_pool(pod_cidrs)
+        families = ["ip6" if ":" in cidr else "ip" for cidr in pod_cidrs]
+        self._host_ports = HostPortMapper(self._kernel, families)
         await asyncio.to_thread(bridge.apply_bridge, self._kernel, self._bridge)
 
     def _set_ready(self) -> None:
@@ -229,9 +237,26 @@ class Kubelet:
             worker.changed(new)
         elif "deletionTimestamp" in new["metadata"]:
             self.remove(new)
-        elif new["status"].get("phase") not in ("Succeeded", "Failed"):
+        elif new["status"].get("phase") not in ("Succeeded", "Failed") and not self._turned_away(new):
             self.workers[uid] = PodWorker(self, new)
             self.spawn(self._work(self.workers[uid]))
+
+    def _turned_away(self, pod: Obj) -> bool:
+        """Whether the pod fails at once: whoever bound it did not see that a port of the node is taken."""
+        wanted = set(host_ports(pod["spec"]))
+        if not wanted:
+            return False
+        here = (worker.pod for worker in self.workers.values() if not worker.ending)
+        if not any(
+            collide(one, taken) for other in here for taken in host_ports(other["spec"]) for one in wanted
+        ):
+            return False
+        message = "Pod was rejected: Node didn't have free ports for the requested pod ports"
+        self.event(pod, "Warning", "NodePorts", "Predicate NodePorts failed: " + message.partition(": ")[2])
+        metadata = pod["metadata"]
+        status = {"phase": "Failed", "reason": "NodePorts", "message": message, "startTime": timestamp()}
+        self.api.update_status("Pod", metadata["name"], metadata["namespace"], status)
+        return True
 
     async def _work(self, worker: PodWorker) -> None:
         try:
@@ -273,12 +298,21 @@ class Kubelet:
         """Wait until the node enforces the pod's NetworkPolicies; whether there are any in the cluster."""
         return self._policy is not None and await self._policy.secure(pod, addresses)
 
+    async def open_host_ports(self, uid: str, pod: Obj, addresses: Iterable[str]) -> None:
+        """Let the ports of the node that the pod asks for lead into it. Raises CommandError."""
+        assert self._host_ports is not None
+        await self._host_ports.open(uid, pod, tuple(addresses))
+
     def release(self, uid: str) -> None:
-        """Take a pod's addresses back."""
+        """Take a pod's addresses back, and the ports of the node that led to them."""
         if self._policy is not None:
             self._policy.release(uid)
         if self._pool is not None:
             self._pool = ipam.release(self._pool, uid)
+        if self._host_ports is not None:
+            closed = self._host_ports.close(uid)
+            if closed:
+                self.spawn(self._host_ports.write(closed))
 
     def services_for(self, namespace: str) -> list[Obj]:
         """The Services whose variables a pod of the namespace gets: its namespace's, and default/kubernetes."""
@@ -309,10 +343,6 @@ class Kubelet:
     def event(self, involved: Obj, kind: str, reason: str, message: str) -> None:
         """Record an event, signed by this kubelet."""
         self.api.event(involved, reason, message, type=kind, component="kubelet", host=self.name)
-
-
-def _memory() -> str:
-    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
 
 
 def _node_info() -> Obj:

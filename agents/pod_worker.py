@@ -228,6 +228,7 @@ class PodWorker:
         )
         if network is None:
             self.addresses = self.kubelet.attach(self.uid, f"{self.namespace}/{self.name}", self.sandbox)
+            await self.kubelet.open_host_ports(self.uid, self.pod, self.addresses)
         else:
             self.addresses = self.kubelet.addresses
 

@@ -7,6 +7,7 @@
     policy.py      NetworkPolicies: a verdict, and nftables rules that agree
     python_balancer.py         a balancer's decisions: round robin, health checks, draining
     python_balancer_server.py  the loop that acts on them, with relay.py and python_balancer_control.py
+    host_port.py   ports of a node that lead into one pod
 
 Every file has the same verbs: `render` (desired state -> text) and `evaluate` (desired state + packet ->
 verdict) are pure; `observe` reads the kernel; `apply` makes it match. `SEATS` is the table of the
@@ -38,6 +39,7 @@ SEATS: dict[str, Seat] = {
     for seat in (
         Seat("bridge", "netfns.bridge", "", "CNI plugin bridge"),
         Seat("ipam", "netfns.ipam", "", "CNI plugin host-local"),
+        Seat("host_port", "netfns.host_port", "", "CNI plugin portmap"),
         Seat("overlay", "netfns.overlay", "03-across-nodes", "flannel"),
         Seat("service", "netfns.service", "06-cluster-ip", "kube-proxy"),
         Seat("masquerade", "netfns.masquerade", "", "ip-masq-agent"),

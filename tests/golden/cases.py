@@ -6,9 +6,10 @@ from pathlib import Path
 
 from agents.node_rules import NodeRules
 from agents.policy_index import ClusterIndex
-from netfns import balancer, dns, masquerade, overlay, policy, python_balancer, service
+from netfns import balancer, dns, host_port, masquerade, overlay, policy, python_balancer, service
 from netfns.balancer import Balancer, Frontend, Server
 from netfns.dns import ClusterNames, NamedEndpoint, NamedPod, NamedPort, NamedService
+from netfns.host_port import HostPort, HostPorts
 from netfns.masquerade import Masquerade
 from netfns.overlay import Overlay, Vtep
 from netfns.policy_rules import PolicyRules
@@ -66,6 +67,15 @@ OVERLAY = Overlay(
 )
 MASQUERADE = Masquerade(
     ("10.244.0.0/16", "fd00:244::/56"), ("192.168.50.10", "192.168.50.21", "fd00:50::10", "fd00:50::21")
+)
+
+HOST_PORTS = HostPorts(
+    ("ip", "ip6"),
+    (
+        HostPort("default/web:http", "TCP", 8080, "10.244.1.2", 80),
+        HostPort("default/web:http", "TCP", 8080, "fd00:244:0:1::2", 80),
+        HostPort("default/dns:53", "UDP", 53, "10.244.1.3", 53, "192.168.50.21"),
+    ),
 )
 
 NODE_PORTS = (Server("worker1", "192.168.50.21", 30080), Server("worker2", "192.168.50.22", 30080))
@@ -156,5 +166,6 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "policy-change.nft": lambda: policy.render_change(
         policy_rules(WEB_POD, API_POD), policy_rules(WEB_POD, replace(API_POD, labels={}))
     ),
+    "host-port.nft": lambda: host_port.render(HOST_PORTS),
     "masquerade.nft": lambda: masquerade.render(MASQUERADE),
 }

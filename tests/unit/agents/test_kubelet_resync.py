@@ -64,6 +64,7 @@ def test_pods_that_are_off_the_bridge_are_plugged_in_again(monkeypatch: pytest.M
     monkeypatch.setattr(kubelet, "NodeKernel", lambda *_: inside)
     workers = {pod.uid: pod for pod in (*pods, on_node_network)}
     fields = {"_bridge": bridge.Bridge(CIDRS), "_pool": pool, "_kernel": node, "workers": workers}
+    fields |= {"_host_ports": None}
     lost = Kubelet.__new__(Kubelet)
     lost.__dict__.update(fields)
     lost.resync()

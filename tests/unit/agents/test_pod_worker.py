@@ -83,6 +83,9 @@ class FakeKubelet:
         await self.policies.wait()
         return False
 
+    async def open_host_ports(self, uid: str, pod: Obj, addresses: tuple[str, ...]) -> None:
+        pass
+
     def release(self, uid: str) -> None:
         pass
 
