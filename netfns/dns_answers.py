@@ -25,6 +25,7 @@ Sources: RFC 1035 4, RFC 2181 9 (TC), RFC 6891 (EDNS), RFC 3225 (DO), RFC 9619 (
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import dns.exception
@@ -39,7 +40,7 @@ import dns.rrset
 
 from netfns.dns_zones import Answer, Record, Zones, evaluate
 
-MOST_READY = 32768  # answers kept
+MOST_READY = 65536  # answers kept, of some 600 bytes each
 LONGEST_KEPT = 320  # bytes of a query; a question with EDNS fits
 MOST_ORDERS = 8  # in which several addresses are given
 PLAIN_UDP, EDNS_UDP = 512, 1232  # bytes: without EDNS, and the most with it
@@ -197,10 +198,13 @@ def _rrsets(records: Sequence[Record], turn: int = 0) -> list[dns.rrset.RRset]:
     sets: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         sets.setdefault((record.name, record.type), []).append(record)
-    return [
-        dns.rrset.from_text_list(name, found[0].ttl, "IN", kind, [r.data for r in _turned(found, turn)])
-        for (name, kind), found in sets.items()
-    ]
+    return [_rrset(*_turned(found, turn)) for found in sets.values()]
+
+
+@functools.lru_cache(4096)  # the SOA of every negative answer is one of them
+def _rrset(*records: Record) -> dns.rrset.RRset:
+    first = records[0]
+    return dns.rrset.from_text_list(first.name, first.ttl, "IN", first.type, [r.data for r in records])
 
 
 def _turned(records: list[Record], turn: int) -> list[Record]:

@@ -8,7 +8,9 @@ import argparse
 import json
 import os
 import re
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -104,6 +106,16 @@ def seconds_of(action: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     action()
     return time.perf_counter() - begun
+
+
+def compiled(source: Path, folder: Path) -> Path | None:
+    """A C program, compiled into a folder; None when there is no compiler (cc)."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    program = folder / source.stem
+    subprocess.run([compiler, "-O2", "-Wall", "-o", str(program), str(source)], check=True)
+    return program
 
 
 def settle() -> None:

@@ -5,7 +5,6 @@ an address and a default route; both run in a sandbox of their own, in turns. Ru
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 from agents.node_kernel import NodeKernel
-from bench.support.common import Report, in_sandbox, median, milliseconds, settle, tell
+from bench.support.common import Report, compiled, in_sandbox, median, milliseconds, settle, tell
 from netfns import bridge
 from topo import syscalls
 from topo.enter import NETWORK, Namespaces
@@ -25,7 +24,7 @@ FLOOR = Path(__file__).with_name("floor.c")
 def compare(report: Report, counts: list[int], repeat: int) -> None:
     """Add the table to a report; says so when there is no C compiler."""
     with tempfile.TemporaryDirectory(prefix="minipod-bench-") as folder:
-        floor = _compiled(Path(folder))
+        floor = compiled(FLOOR, Path(folder))
         rows = []
         for count in counts:
             ours, theirs = [], []
@@ -40,15 +39,6 @@ def compare(report: Report, counts: list[int], repeat: int) -> None:
             rows.append([*row, *(both if floor else ["no C compiler (cc)", "-"])])
     title = "Wiring alone: namespace, veth pair, bridge port, address, route"
     report.table(title, ["pods", "a pod", "C floor", "ratio"], rows)
-
-
-def _compiled(folder: Path) -> Path | None:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
-    program = folder / "floor"
-    subprocess.run([compiler, "-O2", "-Wall", "-o", str(program), str(FLOOR)], check=True)
-    return program
 
 
 def _run_floor(program: Path, count: int) -> float:
