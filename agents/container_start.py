@@ -103,8 +103,10 @@ def _name_files(kubelet: Kubelet, pod: Obj, addresses: Sequence[str]) -> list[tu
         hosts = pod_files.hosts(pod, addresses, cluster.domain)
     name = kubelet.name if host_network else pod_files.hostname(pod)
     resolv = pod_files.resolv_conf(pod, cluster, kubelet.node_file("resolv.conf"))
+    for message in resolv.omitted:
+        kubelet.event(pod, "Warning", "DNSConfigForming", message)
     return [
         ("/etc/hosts", hosts, 0o644),
-        ("/etc/resolv.conf", resolv, 0o644),
+        ("/etc/resolv.conf", str(resolv), 0o644),
         ("/etc/hostname", f"{name}\n", 0o644),
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 Obj = dict[str, Any]
 MAX_NAMESERVERS = 3
-MAX_SEARCHES = 32
+MAX_SEARCHES, MAX_SEARCH_CHARACTERS = 32, 2048
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,24 @@ def _aliases(pod: Obj) -> list[str]:
     return ["", "# Entries added by HostAliases.", *entries] if entries else []
 
 
-def resolv_conf(pod: Obj, cluster: ClusterDns, node: str) -> str:
-    """/etc/resolv.conf by the pod's dnsPolicy and dnsConfig; `node` is the text of its node's."""
+@dataclass(frozen=True)
+class ResolvConf:
+    """/etc/resolv.conf of a pod, and what had to be left out of it, in words."""
+
+    servers: tuple[str, ...]
+    searches: tuple[str, ...]
+    options: tuple[str, ...]
+    omitted: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"search {' '.join(self.searches)}"] if self.searches else []
+        lines += [f"nameserver {server}" for server in self.servers]
+        lines += [f"options {' '.join(self.options)}"] if self.options else []
+        return "\n".join(lines) + "\n"
+
+
+def resolv_conf(pod: Obj, cluster: ClusterDns, node: str) -> ResolvConf:
+    """What the pod's dnsPolicy and dnsConfig ask for, within the limits; `node` is the text of its node's."""
     policy = pod["spec"].get("dnsPolicy") or "ClusterFirst"
     if policy == "ClusterFirst" and pod["spec"].get("hostNetwork"):
         policy = "Default"
@@ -74,13 +90,27 @@ def resolv_conf(pod: Obj, cluster: ClusterDns, node: str) -> str:
         searches = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *_read(node)[1]]
         options = ["ndots:5"]
     config = pod["spec"].get("dnsConfig") or {}
-    servers = _unique([*servers, *(config.get("nameservers") or ())])[:MAX_NAMESERVERS]
-    searches = _unique([*searches, *(config.get("searches") or ())])[:MAX_SEARCHES]
-    options = _merged(options, config.get("options") or ())
-    lines = [f"search {' '.join(searches)}"] if searches else []
-    lines += [f"nameserver {server}" for server in servers]
-    lines += [f"options {' '.join(options)}"] if options else []
-    return "\n".join(lines) + "\n"
+    servers = _unique([*servers, *(config.get("nameservers") or ())])
+    searches = _unique([*searches, *(config.get("searches") or ())])
+    fitting = [
+        search
+        for index, search in enumerate(searches[:MAX_SEARCHES])
+        if len(" ".join(searches[: index + 1])) <= MAX_SEARCH_CHARACTERS
+    ]
+    omitted = []
+    if len(servers) > MAX_NAMESERVERS:
+        line = " ".join(servers[:MAX_NAMESERVERS])
+        omitted.append(
+            "Nameserver limits were exceeded, some nameservers have been omitted, "
+            f"the applied nameserver line is: {line}"
+        )
+    if len(fitting) < len(searches):
+        omitted.append(
+            "Search Line limits were exceeded, some search paths have been omitted, "
+            f"the applied search line is: {' '.join(fitting)}"
+        )
+    merged = _merged(options, config.get("options") or ())
+    return ResolvConf(tuple(servers[:MAX_NAMESERVERS]), tuple(fitting), tuple(merged), tuple(omitted))
 
 
 def _read(text: str) -> tuple[list[str], list[str], list[str]]:

@@ -7,12 +7,12 @@ from collections.abc import Collection
 from controlplane import names
 from controlplane.errors import FieldErrors
 from controlplane.meta import Obj
+from controlplane.validation import dns_config
 from controlplane.validation.container import validate_container
 from controlplane.validation.ephemeral import validate as validate_ephemeral
 from controlplane.validation.meta import complain, non_negative, one_of, validate_labels
 
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
-DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 TOLERATION_OPERATORS = ("Equal", "Exists")
 TAINT_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 _MAY_CHANGE = (
@@ -67,10 +67,7 @@ def validate_pod_spec(spec: Obj, field: str, errors: FieldErrors, claims: Collec
                 errors.duplicate(f"{place}.name", container["name"])
             seen.add(container.get("name", ""))
     one_of(errors, f"{field}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
-    one_of(errors, f"{field}.dnsPolicy", spec.get("dnsPolicy"), DNS_POLICIES)
-    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
-        text = 'must provide at least one DNS nameserver when `dnsPolicy` is "None"'
-        errors.required(f"{field}.dnsConfig.nameservers", text)
+    dns_config.validate(spec, field, errors)
     non_negative(errors, f"{field}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     for name in ("hostname", "subdomain"):
         if spec.get(name):

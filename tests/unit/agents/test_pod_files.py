@@ -53,17 +53,44 @@ def pod(**spec: Any) -> dict[str, Any]:
 )
 def test_resolv_conf_follows_the_policy(spec: dict[str, Any], expected: list[str]) -> None:
     plain = "nameserver 203.0.113.10\n" if "svc.cluster.local" in expected[0] else NODE
-    assert resolv_conf(pod(**spec), CLUSTER, plain).splitlines() == expected
+    assert str(resolv_conf(pod(**spec), CLUSTER, plain)).splitlines() == expected
+
+
+def test_a_pod_takes_over_its_nodes_search_list_after_the_clusters() -> None:
+    found = resolv_conf(pod(), CLUSTER, NODE)
+    assert found.searches == ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local", "lan")
+    assert found.options == ("ndots:5",)
+
+
+def test_what_is_given_twice_is_written_once() -> None:
+    config = {"nameservers": ["10.96.0.10"], "searches": ["cluster.local"], "options": [{"name": "ndots"}]}
+    found = resolv_conf(pod(dnsConfig=config), CLUSTER, "")
+    assert (found.servers, len(found.searches), found.options) == (("10.96.0.10",), 3, ("ndots",))
 
 
 def test_no_more_than_three_name_servers_are_written() -> None:
-    config = {"nameservers": [f"192.0.2.{number}" for number in range(1, 6)]}
-    text = resolv_conf(pod(dnsConfig=config), CLUSTER, "")
-    assert [line.split()[1] for line in text.splitlines() if line.startswith("nameserver")] == [
-        "10.96.0.10",
-        "192.0.2.1",
-        "192.0.2.2",
-    ]
+    config = {"nameservers": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]}
+    found = resolv_conf(pod(dnsConfig=config), CLUSTER, "")
+    assert found.servers == ("10.96.0.10", "192.0.2.1", "192.0.2.2")
+    assert found.omitted == (
+        "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "
+        "10.96.0.10 192.0.2.1 192.0.2.2",
+    )
+
+
+@pytest.mark.parametrize(("searches", "kept"), [(["d" * n for n in range(1, 33)], 29), (["e" * 200] * 1, 1)])
+def test_the_search_list_has_limits(searches: list[str], kept: int) -> None:
+    found = resolv_conf(pod(dnsConfig={"searches": searches}), CLUSTER, "")
+    assert len(found.searches) == 3 + kept
+    assert bool(found.omitted) == (kept < len(searches))
+
+
+def test_the_search_list_fits_its_characters() -> None:
+    searches = [f"{number:02}" + "d" * 198 for number in range(10)]
+    found = resolv_conf(pod(dnsConfig={"searches": searches}), CLUSTER, "")
+    assert len(" ".join(found.searches)) <= 2048
+    assert len(found.searches) == 3 + 9
+    assert "Search Line limits were exceeded" in found.omitted[0]
 
 
 def test_hosts_has_every_address_and_the_name_that_a_subdomain_gives() -> None:

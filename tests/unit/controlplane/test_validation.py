@@ -116,6 +116,22 @@ BAD = [
         pod({"dnsPolicy": "None"}),
         "spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver",
     ),
+    (
+        pod({"dnsConfig": {"nameservers": ["dns.example"]}}),
+        'spec.dnsConfig.nameservers[0]: Invalid value: "dns.example": must be a valid IP address',
+    ),
+    (
+        pod({"dnsConfig": {"nameservers": [f"192.0.2.{n}" for n in range(4)]}}),
+        'spec.dnsConfig.nameservers: Invalid value: ["192.0.2.0","192.0.2.1","192.0.2.2","192.0.2.3"]: '
+        "must not have more than 3 nameservers",
+    ),
+    (pod({"dnsConfig": {"searches": ["a"] * 33}}), "spec.dnsConfig.searches: Invalid value: "),
+    (pod({"dnsConfig": {"searches": ["a" * 200] * 11}}), "spec.dnsConfig.searches: Invalid value: "),
+    (
+        pod({"dnsConfig": {"searches": ["a_b"]}}),
+        f'spec.dnsConfig.searches[0]: Invalid value: "a_b": {SUBDOMAIN}',
+    ),
+    (pod({"dnsConfig": {"options": [{"value": "2"}]}}), "spec.dnsConfig.options[0]: Required value"),
     (pod({"dnsPolicy": "Some"}), 'spec.dnsPolicy: Unsupported value: "Some"'),
     (pod({"hostname": "a.b"}), f'spec.hostname: Invalid value: "a.b": {LABEL}'),
     (
