@@ -122,8 +122,7 @@ BAD = [
     ),
     (
         pod({"dnsConfig": {"nameservers": [f"192.0.2.{n}" for n in range(4)]}}),
-        'spec.dnsConfig.nameservers: Invalid value: ["192.0.2.0","192.0.2.1","192.0.2.2","192.0.2.3"]: '
-        "must not have more than 3 nameservers",
+        "spec.dnsConfig.nameservers: Invalid value: ",
     ),
     (pod({"dnsConfig": {"searches": ["a"] * 33}}), "spec.dnsConfig.searches: Invalid value: "),
     (pod({"dnsConfig": {"searches": ["a" * 200] * 11}}), "spec.dnsConfig.searches: Invalid value: "),
