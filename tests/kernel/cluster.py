@@ -11,7 +11,7 @@ outside 203.0.113.10 --- (router, .1 of each network) --- underlay 192.168.50.0/
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from netfns.kernel import CommandError
 HELPER = Path(__file__).with_name("sandbox.py")
 REPOSITORY = HELPER.parent.parent.parent
 NODES = {"worker1": 1, "worker2": 2}
-PODS = {"a1": ("worker1", 2), "a2": ("worker1", 3), "b1": ("worker2", 2)}
+Places = Mapping[str, tuple[str, int]]  # of a pod: its node, and the last part of its addresses
+PODS: Places = {"a1": ("worker1", 2), "a2": ("worker1", 3), "b1": ("worker2", 2)}
 LB1 = ("192.168.50.11", "fd00:50::11")
 OUTSIDE = ("203.0.113.10", "2001:db8:113::10")
 
@@ -107,8 +108,8 @@ def new_machine(sandbox: Sandbox, name: str) -> Machine:
     return machine
 
 
-def pod_addresses(name: str) -> tuple[str, str]:
-    node, number = PODS[name]
+def pod_addresses(name: str, pods: Places = PODS) -> tuple[str, str]:
+    node, number = pods[name]
     return f"10.244.{NODES[node]}.{number}", f"fd00:244:0:{NODES[node]}::{number}"
 
 
@@ -120,9 +121,9 @@ def pod_cidrs(node: str) -> tuple[str, str]:
     return f"10.244.{NODES[node]}.0/24", f"fd00:244:0:{NODES[node]}::/64"
 
 
-def build(sandbox: Sandbox) -> dict[str, Machine]:
-    """Make the network of the picture above, without any network function: pods reach their own node's
-    pods only.
+def build(sandbox: Sandbox, pods: Places = PODS) -> dict[str, Machine]:
+    """Make the network of the picture above, or one with other pods, without any network function: pods
+    reach their own node's pods only.
     """
     router = Machine(sandbox, "")
     router.sysctl("net.ipv4.ip_forward", "1")
@@ -130,7 +131,7 @@ def build(sandbox: Sandbox) -> dict[str, Machine]:
     router.ip(
         "link add br0 type bridge\nlink set br0 up\n" + _addresses("br0", "192.168.50.1/24", "fd00:50::1/64")
     )
-    machines = {name: new_machine(sandbox, name) for name in ("outside", "lb1", *NODES, *PODS)}
+    machines = {name: new_machine(sandbox, name) for name in ("outside", "lb1", *NODES, *pods)}
     router.ip(
         "link add out type veth peer name eth0 netns outside\nlink set out up\n"
         + _addresses("out", "203.0.113.1/24", "2001:db8:113::1/64")
@@ -143,8 +144,8 @@ def build(sandbox: Sandbox) -> dict[str, Machine]:
         v4, v6 = node_addresses(node)
         machines[node].ip(_port(f"{v4}/24", f"{v6}/64", "192.168.50.1", "fd00:50::1"))
         bridge.apply_bridge(machines[node], bridge.Bridge(pod_cidrs(node)))
-    for pod, (node, _) in PODS.items():
-        v4, v6 = pod_addresses(pod)
+    for pod, (node, _) in pods.items():
+        v4, v6 = pod_addresses(pod, pods)
         number = NODES[node]
         machines[node].ip(
             f"link add {pod} mtu 1450 type veth peer name eth0 mtu 1450 netns {pod}\n"

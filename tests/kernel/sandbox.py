@@ -11,6 +11,7 @@ process. Requests:
     {"do": "listen", "netns", "name", "address", "port", "protocol"}  -> {}; from then on answers "NAME
     CLIENT-ADDRESS" {"do": "connect", "netns", "address", "port", "protocol", "wait"} -> {"reply"} or
     {"error": refused|timeout|...}
+    {"do": "use", "file"}                                    -> {}; that file's own requests are known too
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import ctypes
 import errno
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -109,11 +111,18 @@ def spawn(netns: str, argv: list[str], cwd: str) -> dict[str, Any]:
     return {"pid": process.pid}
 
 
+def use(file: str) -> dict[str, Any]:
+    """Learn the requests of another file, which may enter namespaces as this one does."""
+    DO.update(runpy.run_path(file, {"inside": inside})["DO"])
+    return {}
+
+
 DO: dict[str, Callable[..., dict[str, Any]]] = {
     "run": run,
     "spawn": spawn,
     "listen": listen,
     "connect": connect,
+    "use": use,
 }
 
 
