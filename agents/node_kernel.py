@@ -13,6 +13,7 @@ from typing import Any
 from netfns.kernel import CommandError
 from topo.enter import Completed, Links, Namespaces
 from topo.netlink import compile_batch
+from topo.nft import Nft
 
 
 class NodeKernel:
@@ -22,10 +23,12 @@ class NodeKernel:
         self.name = name
         self._namespaces = namespaces
         self._links = Links(namespaces)
+        self._nft = Nft(namespaces)
 
     def close(self) -> None:
-        """Close the netlink socket."""
+        """Close the netlink sockets."""
         self._links.close()
+        self._nft.close()
 
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         """Run a command; returns its standard output."""
@@ -44,8 +47,8 @@ class NodeKernel:
         self.run(["bridge", "-batch", "-"], batch)
 
     def nft(self, ruleset: str) -> None:
-        """`nft -f -`."""
-        self.run(["nft", "-f", "-"], ruleset)
+        """`nft -f -`, in process."""
+        _checked(self._nft.run(ruleset))
 
     def sysctl(self, key: str, value: str) -> None:
         """Write the file of /proc/sys, which shows the network namespace of whoever reads it."""
