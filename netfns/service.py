@@ -17,15 +17,19 @@ directions.
              endpoints: address . protocol . port . choice -> endpoint . its port
 
 A service is not a chain of its own but a few elements of shared maps, so a packet costs the same lookups
-with ten services as with ten thousand, and a change costs the elements that changed.
+with ten services as with ten thousand, and a change costs the elements that changed. Only what a few
+services ask for is in files of its own: policies that choose by sender (service_picks.py), clients that keep
+their endpoint (service_affinity.py).
 
 The source is masqueraded (the packet leaves with the node's own address) when the answer would otherwise
-not come back through this node: the sender is no pod, the way in was a node port, or the endpoint is the
-sender itself (hairpin).
+not come back through this node: a sender that is no pod asks for a cluster address, anybody comes in by a
+node port or another external address, or the endpoint is the sender itself (hairpin). With
+externalTrafficPolicy Local the endpoint is on this node, and whoever comes from outside keeps its address.
 
 Invariants: a connection keeps its endpoint; a service without endpoints refuses at once; every element's
 comment names its owner (`default/web:http`); `render` of equal input is equal text; loading
-`render_change(old, new)` over `render(old)` leaves the same elements as `render(new)`.
+`render_change(old, new)` over `render(old)` leaves the same elements as `render(new)`; a text never
+touches the maps of clients that the kernel fills itself.
 
 Sources: Kubernetes, "Virtual IPs and Service Proxies"; kube-proxy's nftables mode
 (pkg/proxy/nftables/README); nft(8).
@@ -33,13 +37,18 @@ Sources: Kubernetes, "Virtual IPs and Service Proxies"; kube-proxy's nftables mo
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
+from netfns import service_affinity as affinity
 from netfns.kernel import CommandError, Kernel
 from netfns.marks import MASQUERADE
-from netfns.service_types import Frontend, Service, ServiceProxy, family_of, frontends
+from netfns.service_picks import ALWAYS, SHORT_CUT, Pick, chains, choices, pick_of, pickers
+from netfns.service_types import CLUSTER, Endpoint, Frontend, Service, ServiceProxy, family_of, frontends
+from netfns.service_verdict import allowed_sources
 from netfns.transactions import transactions
 
 TABLE = "service"
@@ -49,6 +58,23 @@ SYSCTLS = {
     # Two pods of one bridge: the answer must pass conntrack on its way, or it arrives from the wrong address.
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
+}
+TAB, LINE = "\t", "\n"
+PORT = "{address} . inet_proto . inet_service"
+# What is looked up first comes last, for a large ruleset is loaded in this order (transactions.py).
+PLACES = {
+    "pickers": "map: mark : verdict",
+    "endpoints": f"map: {PORT} . mark : {{address}} . inet_service",
+    "hairpin": f"set: {{address}} . {PORT} . mark",
+    "affinity_ids": f"map: {PORT} . mark : mark",
+    "affinity": f"map: {PORT} : verdict",
+    "external": f"set: {PORT}",
+    "allowed": f"set: {{address}} . {PORT}; flags interval",
+    "firewalled": f"set: {PORT}",
+    "services": f"map: {PORT} : mark",
+    "no_local_endpoints": f"set: {PORT}",
+    "no_endpoints": f"set: {PORT}",
+    "cluster_ips": "set: {address}",
 }
 
 
@@ -67,42 +93,67 @@ class Element:
         return f"{text} : {self.value}" if self.value else text
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What services bring to a node: elements, the picks that these name, and the service ports (family,
+    owner, timeout) whose clients keep their endpoint.
+    """
+
+    elements: frozenset[Element] | tuple[Element, ...]
+    picks: frozenset[tuple[str, Pick]]
+    sticky: frozenset[tuple[str, str, int]]
+
+
 # ---------------------------------------------------------------- render
 
 
 def render(desired: ServiceProxy) -> str:
-    """Write the whole ruleset: one `nft -f` text that replaces the tables `ip service` and `ip6 service`.
+    """Write the whole ruleset: one `nft -f` text after which the tables `ip service` and `ip6 service` hold
+    what is desired, whatever they held before.
 
     For each family of `pod_cidrs` there is one table. Its frontends are the services' cluster addresses
-    with their port and the node's addresses with their node port, and each fills these sets and maps (`key
-    : value`, with the frontend's owner, `default/web:http`, as the element's comment):
+    with their port, the node's addresses with their node port, and external addresses, and each fills these
+    sets and maps (`key : value`, with the frontend's owner, `default/web:http`, as the element's comment):
 
     - `services`: `address . protocol . port : number of endpoints`, for a frontend that has endpoints;
     - `endpoints`: `address . protocol . port . choice : endpoint . endpoint port`, choice counting from 0;
     - `no_endpoints`: `address . protocol . port`, for a frontend that has none: new connections are rejected;
-    - `external`: `address . protocol . port` of node ports: all that enters there is masqueraded;
+    - `external`: `address . protocol . port` of node ports and other external addresses: all that enters
+      there is masqueraded;
     - `hairpin`: `endpoint . address . protocol . port . choice` for endpoints on this node (or on no known
       node): masqueraded, for the endpoint would answer itself directly;
     - `cluster_ips`: every cluster address (comment `default/web`): what was not translated is rejected.
 
     Translation is done in the nat hooks prerouting (priority dstnat) and output (priority -100): look up
     the number of endpoints, choose one of them at random with equal chance, mark for masquerade (bit 16 of
-    the packet's mark, through a mask), `dnat`. The hook postrouting masquerades what is marked and clears
+    the packet's mark, through a mask) what comes by an external way, from a sender that is no pod, or as a
+    hairpin, `dnat`. The hook postrouting masquerades what is marked and clears
     the bit. New connections that were not translated pass the filter hooks input, forward and output:
     rejected there as above (TCP with a reset, which a client notices at once in both families),
     and dropped when they go to a service range's address that no service has.
     Traffic for other addresses must not be touched.
 
-    Equal input gives equal text; the order of `desired.services` is kept.
+    Beyond that, for the Services that ask for it:
+
+    - policy Local without an endpoint on this node, while others have one: in `no_local_endpoints`, dropped;
+    - an external frontend with policy Local is not in `external`, and picks by sender (service_picks.py);
+    - with source ranges it is in `firewalled`; `allowed` holds `source range . address . protocol . port`,
+      and what is not in it is dropped before translation;
+    - with an affinity timeout, `services` says so (service_picks.py), the choices in `endpoints` and
+      `hairpin` are the endpoints' numbers, `affinity_ids` maps choice to number, and `affinity` leads to the
+      chain of the service port (service_affinity.py). Its map of clients must outlive the load: so the
+      table is never deleted; all its rules and every other map are flushed.
+
+    Equal input gives equal text; the order of `desired.services` is kept, but for this node's own
+    frontends, which come last.
     """
-    elements = list(_elements(desired, desired.services))
-    return "".join(
-        _table(family, desired, [e for e in elements if e.family == family]) for family in _families(desired)
-    )
+    rules = _rules(desired, desired.services)
+    return "".join(_table(family, desired, rules) for family in _families(desired))
 
 
 def render_change(old: ServiceProxy, new: ServiceProxy) -> str:
-    """Write what turns the kernel from `old` into `new`: elements only; "" when nothing differs.
+    """Write what turns the kernel from `old` into `new`: elements only, and the few chains that they need;
+    "" when nothing differs.
 
     Both may hold just the services that changed, so that the cost is that of the change. When something
     other than the services differs (the node's addresses, a range) there is no way but `render`, and its
@@ -111,46 +162,72 @@ def render_change(old: ServiceProxy, new: ServiceProxy) -> str:
     if replace(old, services=()) != replace(new, services=()):
         return render(new)
     old_services, new_services = set(old.services), set(new.services)
-    before = set(_elements(old, [s for s in old.services if s not in new_services]))
-    after = set(_elements(new, [s for s in new.services if s not in old_services]))
-    lines = _pickers(after - before)
-    lines += _commands("delete", before - after)
-    lines += _commands("add", after - before)
+    before = _rules(old, [s for s in old.services if s not in new_services])
+    after = _rules(new, [s for s in new.services if s not in old_services])
+    had, has = set(before.elements), set(after.elements)
+    lines = [line for family in _families(new) for line in _new_chains(family, new, before, after)]
+    lines += _commands("delete", had - has)
+    lines += _commands("add", has - had)
+    for family, owner, _ in sorted(before.sticky):
+        if not any(kept[:2] == (family, owner) for kept in after.sticky):
+            name = f"{family} {TABLE} {affinity.name_of(owner)}"
+            lines += [f"delete chain {name}", f"delete map {name}"]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _table(family: str, desired: ServiceProxy, elements: list[Element]) -> str:
-    """The table of one family: declared and deleted first, so that loading it replaces what was there."""
-    address, ip = ("ipv4_addr", "ip") if family == "ip" else ("ipv6_addr", "ip6")
-    port = f"{address} . inet_proto . inet_service"
-    places = {
-        "map endpoints": f"{port} . mark : {address} . inet_service",
-        "set hairpin": f"{address} . {port} . mark",
-        "set external": port,
-        "map services": f"{port} : mark",
-        "set no_endpoints": port,
-        "set cluster_ips": address,
-    }  # what is looked up first comes last: see transactions.py
+def _table(family: str, desired: ServiceProxy, rules: Rules) -> str:
+    """The table of one family: declared, so that it can be flushed; then flushed; then filled."""
+    words = _words(family, desired)
     held: dict[str, list[str]] = defaultdict(list)
-    for element in elements:
-        held[element.place].append(str(element))
-    sets = "".join(_set(head, kind, held[head.split()[1]]) for head, kind in places.items())
-    counts = sorted({int(e.value) for e in elements if e.place == "services"})
-    pickers = _set("map pickers", "mark : verdict", [f"{count} : goto pick-{count}" for count in counts])
-    chains = CHAINS.format(
-        ip=ip,
-        key=f"{ip} daddr . meta l4proto . th dport",
-        masquerade=f"0x{MASQUERADE:08x}",
-        others=f"0x{MASQUERADE ^ 0xFFFFFFFF:08x}",
-        pods=_of_family(desired.pod_cidrs, family)[0],
-        services=_of_family(desired.service_cidrs, family)[0],
+    for element in rules.elements:
+        if element.family == family:
+            held[element.place].append(str(element))
+    picks = {pick for its_family, pick in rules.picks if its_family == family} | {Pick(n) for n in ALWAYS}
+    held["pickers"] = [f"{pick.number} : goto {chain}" for pick, chain in pickers(picks)]
+    own = chains(picks, words)
+    kinds = {place: kind.format(address=words["address"]).split(": ", 1) for place, kind in PLACES.items()}
+    declared = [f"{head} {place} {{ type {kind}; }}" for place, (head, kind) in kinds.items()]
+    for _, owner, seconds in sorted(entry for entry in rules.sticky if entry[0] == family):
+        name = affinity.name_of(owner)
+        own[name] = affinity.rules(owner, seconds, words["ip"])
+        declared.append(f"map {name} {{ {affinity.declaration(words['address'])} }}")
+    flushed = [f"flush {head} {family} {TABLE} {place}\n" for place, (head, _) in kinds.items()]
+    filled = [_set(f"{head} {place}", kind, held[place]) for place, (head, kind) in kinds.items()]
+    frame = f"table {family} {TABLE} {{\n"
+    return (
+        f"{frame}{''.join(f'{TAB}{line}{LINE}' for line in declared)}}}\n"
+        f"flush table {family} {TABLE}\n{''.join(flushed)}"
+        f"{frame}{''.join(filled)}{''.join(map(_chain, own, own.values()))}{CHAINS.format(**words)}}}\n"
     )
-    picks = "".join(f"\tchain pick-{count} {{\n{_pick(count)}\t}}\n\n" for count in counts)
-    head = f"table {family} {TABLE}\ndelete table {family} {TABLE}\n"
-    return f"{head}table {family} {TABLE} {{\n{pickers}{sets}{picks}{chains}}}\n"
 
 
 CHAINS = """\
+	chain allowed-sources {{
+		{key} @firewalled {ip} saddr . {key} != @allowed drop comment "not in loadBalancerSourceRanges"
+	}}
+
+	chain filter-prerouting {{
+		type filter hook prerouting priority dstnat - 5; policy accept;
+		ct state new jump allowed-sources
+	}}
+
+	chain filter-output-before-nat {{
+		type filter hook output priority -105; policy accept;
+		ct state new jump allowed-sources
+	}}
+
+	chain translate {{
+		{ip} saddr != {pods} {ip} daddr @cluster_ips {mark} comment "sender is no pod"
+		{key} @external {mark} comment "external address or node port"
+		{ip} saddr . {key} . ct mark @hairpin {mark} comment "hairpin"
+		meta l4proto {{ tcp, udp, sctp }} dnat {ip} to {key} . ct mark map @endpoints
+	}}
+
+	chain services {{
+		ct mark set {key} map @services
+		ct mark vmap @pickers
+	}}
+
 	chain prerouting {{
 		type nat hook prerouting priority dstnat; policy accept;
 		jump services
@@ -161,23 +238,23 @@ CHAINS = """\
 		jump services
 	}}
 
-	chain services {{
-		ct mark set {key} map @services
-		ct mark vmap @pickers
-	}}
-
-	chain translate {{
-		{ip} saddr != {pods} meta mark set meta mark | {masquerade} comment "sender is no pod"
-		{key} @external meta mark set meta mark | {masquerade} comment "node port"
-		{ip} saddr . {key} . ct mark @hairpin meta mark set meta mark | {masquerade} comment "hairpin"
-		meta l4proto {{ tcp, udp, sctp }} dnat {ip} to {key} . ct mark map @endpoints
-	}}
-
 	chain postrouting {{
 		type nat hook postrouting priority srcnat; policy accept;
 		meta mark & {masquerade} == 0 return
 		meta mark set meta mark & {others}
 		masquerade
+	}}
+
+	chain reject-now {{
+		meta l4proto tcp reject with tcp reset
+		reject
+	}}
+
+	chain refuse {{
+		{key} @no_endpoints goto reject-now
+		{key} @no_local_endpoints drop
+		{ip} daddr @cluster_ips goto reject-now comment "no such port"
+		{ip} daddr {services} drop comment "no such service"
 	}}
 
 	chain filter-input {{
@@ -194,18 +271,23 @@ CHAINS = """\
 		type filter hook output priority filter; policy accept;
 		ct state new jump refuse
 	}}
-
-	chain refuse {{
-		{key} @no_endpoints goto reject-now
-		{ip} daddr @cluster_ips goto reject-now comment "no such port"
-		{ip} daddr {services} drop comment "no such service"
-	}}
-
-	chain reject-now {{
-		meta l4proto tcp reject with tcp reset
-		reject
-	}}
 """
+
+
+def _words(family: str, desired: ServiceProxy) -> dict[str, str]:
+    """What the rules of a family have in their gaps."""
+    address, ip = ("ipv4_addr", "ip") if family == "ip" else ("ipv6_addr", "ip6")
+    masquerade = f"0x{MASQUERADE:08x}"
+    return {
+        "address": address,
+        "ip": ip,
+        "key": f"{ip} daddr . meta l4proto . th dport",
+        "masquerade": masquerade,
+        "mark": f"meta mark set meta mark | {masquerade}",
+        "others": f"0x{MASQUERADE ^ 0xFFFFFFFF:08x}",
+        "pods": _of_family(desired.pod_cidrs, family)[0],
+        "services": _of_family(desired.service_cidrs, family)[0],
+    }
 
 
 def _set(head: str, kind: str, elements: list[str]) -> str:
@@ -215,21 +297,33 @@ def _set(head: str, kind: str, elements: list[str]) -> str:
     return f"\t{head} {{\n\t\ttype {kind}\n{filled}\t}}\n\n"
 
 
-def _pick(count: int) -> str:
-    """The rules of the chain `pick-<count>`."""
-    return f"\t\tct mark set numgen random mod {count}\n\t\tgoto translate\n"
+def _chain(name: str, rules: list[str]) -> str:
+    body = "".join(f"\t\t{rule}\n" for rule in rules)
+    return f"\tchain {name} {{\n{body}\t}}\n\n"
 
 
-def _pickers(added: Iterable[Element]) -> list[str]:
-    """Commands that make sure of the chain for each number of endpoints; one that is no longer used stays
-    until a rebuild.
+def _new_chains(family: str, desired: ServiceProxy, before: Rules, after: Rules) -> list[str]:
+    """Commands for the chains that `after` needs and that nobody is known to have had. A chain for a number
+    of endpoints that is no longer used stays.
     """
+    words = _words(family, desired)
+    new = {pick for its_family, pick in after.picks - before.picks if its_family == family}
+    new -= {Pick(count) for count in ALWAYS}
+    made = chains(new, words)
     lines = []
-    for family, count in sorted({(e.family, int(e.value)) for e in added if e.place == "services"}):
-        chain = f"{family} {TABLE} pick-{count}"
+    for its_family, owner, seconds in sorted(after.sticky - before.sticky):
+        if its_family == family:
+            name = affinity.name_of(owner)
+            lines.append(f"add map {family} {TABLE} {name} {{ {affinity.declaration(words['address'])} }}")
+            made[name] = affinity.rules(owner, seconds, words["ip"])
+    for name, rules in made.items():
+        chain = f"{family} {TABLE} {name}"
         lines += [f"add chain {chain}", f"flush chain {chain}"]
-        lines += [f"add rule {chain} {rule.strip()}" for rule in _pick(count).splitlines()]
-        lines.append(f"add element {family} {TABLE} pickers {{ {count} : goto pick-{count} }}")
+        lines += [f"add rule {chain} {rule}" for rule in rules]
+    lines += [
+        f"add element {family} {TABLE} pickers {{ {pick.number} : goto {chain} }}"
+        for pick, chain in pickers(new)
+    ]
     return lines
 
 
@@ -244,32 +338,79 @@ def _commands(verb: str, elements: Iterable[Element]) -> list[str]:
     ]
 
 
-def _elements(desired: ServiceProxy, services: Iterable[Service]) -> Iterator[Element]:
-    """The elements that `services` bring to the sets and maps of this node, each owned by one of them
-    alone.
-    """
+# ---------------------------------------------------------------- elements
+
+
+def _rules(desired: ServiceProxy, services: Iterable[Service]) -> Rules:
+    """What `services` bring to this node; each element is owned by one of them alone."""
+    everywhere, here = list[Element](), list[Element]()
+    picks, sticky = set[tuple[str, Pick]](), set[tuple[str, str, int]]()
     for service in services:
         for address in service.cluster_ips:
-            yield Element(family_of(address), "cluster_ips", address, f"{service.namespace}/{service.name}")
+            owner = f"{service.namespace}/{service.name}"
+            everywhere.append(Element(family_of(address), "cluster_ips", address, owner))
         for frontend in frontends(desired, service):
-            yield from _frontend_elements(desired.node, frontend)
+            family = family_of(frontend.address)
+            own = here if frontend.address in desired.node_addresses else everywhere
+            own += _frontend_elements(frontend)
+            here += _node_elements(desired, frontend)
+            if frontend.endpoints or frontend.short_cut:
+                picks.add((family, pick_of(frontend)))
+            if frontend.affinity_timeout:
+                sticky.add((family, frontend.owner, frontend.affinity_timeout))
+    return Rules((*everywhere, *here), frozenset(picks), frozenset(sticky))
 
 
-def _frontend_elements(node: str, frontend: Frontend) -> Iterator[Element]:
-    family, owner = family_of(frontend.address), frontend.owner
-    key = f"{frontend.address} . {frontend.protocol.lower()} . {frontend.port}"
-    if not frontend.endpoints:
-        yield Element(family, "no_endpoints", key, owner)
+@lru_cache(maxsize=16384)  # the nodes of a lab share most of their frontends
+def _frontend_elements(frontend: Frontend) -> tuple[Element, ...]:
+    """What a frontend brings to every node that has it."""
+    found = list[Element]()
+
+    def add(place: str, key: str, value: str = "") -> None:
+        found.append(Element(family_of(frontend.address), place, key, frontend.owner, value))
+
+    key = _key(frontend)
+    if frontend.refusal:
+        add("no_endpoints" if frontend.refusal == "reject" else "no_local_endpoints", key)
+    if frontend.external and frontend.policy == CLUSTER and frontend.endpoints:
+        add("external", key)
+    if frontend.source_ranges:
+        add("firewalled", key)
+    if frontend.endpoints or frontend.short_cut:
+        add("services", key, pick_of(frontend).number)
+    for choice, number, endpoint in _numbered(frontend):
+        add("endpoints", f"{key} . {number}", f"{endpoint.address} . {endpoint.port}")
+        if frontend.affinity_timeout:
+            add("affinity_ids", f"{key} . {choice}", str(number & ~SHORT_CUT))
+    if frontend.affinity_timeout:
+        add("affinity", key, f"jump {affinity.name_of(frontend.owner)}")
+    return tuple(found)
+
+
+def _node_elements(desired: ServiceProxy, frontend: Frontend) -> Iterator[Element]:
+    """What it brings besides because of the node's own endpoints and addresses."""
+    family, key = family_of(frontend.address), _key(frontend)
+    for _, number, endpoint in _numbered(frontend):
+        if endpoint.node in ("", desired.node):
+            yield Element(family, "hairpin", f"{endpoint.address} . {key} . {number}", frontend.owner)
+    for source in allowed_sources(desired, frontend):
+        yield Element(family, "allowed", f"{source} . {key}", frontend.owner)
+
+
+def _key(frontend: Frontend) -> str:
+    return f"{frontend.address} . {frontend.protocol.lower()} . {frontend.port}"
+
+
+def _numbered(frontend: Frontend) -> Iterator[tuple[int, int, Endpoint]]:
+    """Each choice, what the connection's mark holds once it is made, and the endpoint. They are the same,
+    but where clients are remembered by the endpoint's own number.
+    """
+    if not frontend.affinity_timeout:
+        yield from ((choice, choice, endpoint) for choice, endpoint in choices(frontend))
         return
-    yield Element(family, "services", key, owner, str(len(frontend.endpoints)))
-    if frontend.external:
-        yield Element(family, "external", key, owner)
-    for choice, endpoint in enumerate(frontend.endpoints):
-        yield Element(
-            family, "endpoints", f"{key} . {choice}", owner, f"{endpoint.address} . {endpoint.port}"
-        )
-        if endpoint.node in ("", node):
-            yield Element(family, "hairpin", f"{endpoint.address} . {key} . {choice}", owner)
+    numbers = affinity.numbers((*frontend.endpoints, *frontend.cluster_endpoints))
+    for choice, endpoint in choices(frontend):
+        yield choice, numbers[endpoint] | choice & SHORT_CUT, endpoint
 
 
 def _of_family(addresses: Iterable[str], family: str) -> list[str]:
@@ -292,10 +433,21 @@ def prepare(kernel: Kernel) -> None:
 def apply(kernel: Kernel, ruleset: str) -> None:
     """Load the text of `render` or `render_change`, in one transaction where it fits into one.
 
-    Raises CommandError, and then that transaction changed nothing.
+    Where something else stands under the table's name, the text of `render` replaces it; clients are
+    forgotten then. Raises CommandError, and then that transaction changed nothing.
     """
-    for transaction in transactions(ruleset):
-        kernel.nft(transaction)
+    parts = transactions(ruleset)
+    if not ruleset.startswith("table "):
+        for part in parts:
+            kernel.nft(part)
+        return
+    try:
+        kernel.nft(parts[0])
+    except CommandError:
+        tables = re.findall(rf"^table \S+ {TABLE} ", ruleset, re.MULTILINE)
+        kernel.nft("".join(f"{table}\ndelete {table}\n" for table in sorted(set(tables))) + parts[0])
+    for part in parts[1:]:
+        kernel.nft(part)
 
 
 def observe(kernel: Kernel) -> str:

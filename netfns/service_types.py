@@ -155,11 +155,22 @@ class Frontend:
         """Whom pods and the node itself choose from where that differs: at an external frontend with policy
         Local.
         """
-        return self.cluster_endpoints if self.external and self.policy == LOCAL else ()
+        if not self.external or self.policy != LOCAL:
+            return ()
+        return self.cluster_endpoints or self.endpoints
 
 
 def frontends(desired: ServiceProxy, service: Service) -> Iterator[Frontend]:
-    """The addresses and ports at which a service answers on this node."""
+    """The addresses and ports at which a service answers on this node, each once."""
+    seen = set[tuple[str, str, int]]()
+    for frontend in _frontends(desired, service):
+        key = frontend.address, frontend.protocol, frontend.port
+        if key not in seen:
+            seen.add(key)
+            yield frontend
+
+
+def _frontends(desired: ServiceProxy, service: Service) -> Iterator[Frontend]:
     for port in service.ports:
         for address in service.cluster_ips:
             yield _frontend(service, port, address, port.port)

@@ -23,7 +23,7 @@ kube-proxy, pkg/proxy/nftables.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from netfns.service_types import LOCAL, Frontend, Packet, ServiceProxy, Target, Verdict, frontends
 
@@ -71,15 +71,28 @@ def may_come(desired: ServiceProxy, frontend: Frontend, source: str) -> bool:
 
 
 def allowed_sources(desired: ServiceProxy, frontend: Frontend) -> tuple[str, ...]:
-    """The ranges from which a frontend may be asked; none when everybody may.
+    """The ranges from which a frontend may be asked, none within another; none when everybody may.
 
     The node's own connections to an address that the node itself answers for may carry that address as
     their source: where the node is allowed, so is the frontend's address.
     """
-    ranges = frontend.source_ranges
-    if any(_among(address, ranges) for address in desired.node_addresses):
-        return (*ranges, frontend.address)
-    return ranges
+    ranges = [ip_network(text, strict=False) for text in frontend.source_ranges]
+    if any(_among(address, frontend.source_ranges) for address in desired.node_addresses):
+        ranges.append(ip_network(frontend.address))
+    return tuple(str(network) for network in _merged(ranges))
+
+
+def _merged(ranges: list[IPv4Network | IPv6Network]) -> list[IPv4Network | IPv6Network]:
+    """Without those that lie within another; all are of one family."""
+    return [
+        one
+        for one in sorted(set(ranges), key=str)
+        if not any(one != other and _within(one, other) for other in ranges)
+    ]
+
+
+def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+    return inner.network_address in outer and inner.prefixlen >= outer.prefixlen
 
 
 def _among(address: str, networks: Iterable[str]) -> bool:

@@ -57,6 +57,20 @@ FILLED = Service("default", "empty", ("10.96.0.30",), (ServicePort("", "TCP", 80
 CHANGED = ServiceProxy(
     PROXY.node, PROXY.node_addresses, PROXY.pod_cidrs, PROXY.service_cidrs, (FILLED, KUBE_DNS)
 )
+# One Service that asks for everything: policies, affinity, addresses from outside, and SCTP.
+EVERYTHING = replace(
+    WEB,
+    ports=(
+        replace(WEB.ports[0], local_endpoints=WEB.ports[0].endpoints[:1]),
+        ServicePort("signal", "SCTP", 3868, 30868, (Endpoint("10.244.1.2", 3868, "worker1"),)),
+    ),
+    external_ips=("192.0.2.7",),
+    load_balancer_ips=("192.0.2.8", "2001:db8:2::8"),
+    load_balancer_source_ranges=("203.0.113.0/24", "192.168.50.0/24"),
+    affinity_timeout=10800,
+    internal_traffic_policy="Local",
+    external_traffic_policy="Local",
+)
 
 OVERLAY = Overlay(
     Vtep("worker1", "192.168.50.21", ("10.244.1.0/24", "fd00:244:0:1::/64")),
@@ -156,6 +170,9 @@ def policy_rules(*pods: Pod) -> PolicyRules:
 
 GOLDEN: dict[str, Callable[[], str]] = {
     "service.nft": lambda: service.render(PROXY),
+    "service-everything.nft": lambda: service.render_change(
+        replace(PROXY, services=()), replace(PROXY, services=(EVERYTHING,))
+    ),
     "service-change.nft": lambda: service.render_change(PROXY, CHANGED),
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,

@@ -26,6 +26,8 @@ Places = Mapping[str, tuple[str, int]]  # of a pod: its node, and the last part 
 PODS: Places = {"a1": ("worker1", 2), "a2": ("worker1", 3), "b1": ("worker2", 2)}
 LB1 = ("192.168.50.11", "fd00:50::11")
 OUTSIDE = ("203.0.113.10", "2001:db8:113::10")
+# What the router sends to worker1: services' cluster addresses, and some that no machine has.
+TO_WORKER1 = ("10.96.0.0/16", "fd00:96::/112", "192.0.2.0/24", "2001:db8:2::/64")
 
 
 class Sandbox:
@@ -144,6 +146,8 @@ def build(sandbox: Sandbox, pods: Places = PODS) -> dict[str, Machine]:
         v4, v6 = node_addresses(node)
         machines[node].ip(_port(f"{v4}/24", f"{v6}/64", "192.168.50.1", "fd00:50::1"))
         bridge.apply_bridge(machines[node], bridge.Bridge(pod_cidrs(node)))
+    for prefix in TO_WORKER1:
+        router.ip(f"route add {prefix} via {node_addresses('worker1')[':' in prefix]}\n")
     for pod, (node, _) in pods.items():
         v4, v6 = pod_addresses(pod, pods)
         number = NODES[node]

@@ -13,7 +13,7 @@ def golden(name: str) -> str:
 
 
 TABLES = {
-    "table ip6 service": ["service.nft", "service-change.nft"],
+    "table ip6 service": ["service.nft", "service-change.nft", "service-everything.nft"],
     "table ip6 masquerading": ["masquerade.nft"],
     "table ip6 host_port": ["host-port.nft"],
     "table inet network-policy": ["policy.nft", "policy-change.nft"],
