@@ -47,6 +47,10 @@ class Agent(ABC):
         """Something was lost: do everything again, from nothing."""
         self.changed()
 
+    async def rules_changed(self) -> None:
+        """Somebody else has changed the node's rules: see that ours are there."""
+        self.resync()
+
     def changed(self, *_: Obj | None) -> None:
         """Something is different: reconcile soon. Fits as an informer's handler."""
         self._reconciler.enqueue(EVERYTHING)

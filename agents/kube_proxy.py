@@ -1,11 +1,14 @@
-"""kube-proxy: Services and their EndpointSlices become the elements of one node's service NAT.
+"""kube-proxy: Services and their EndpointSlices become what one node does with packets.
 
     Service, EndpointSlice --changed--> keys of the services that are touched
                                             |  desired.service: now, and as applied before
+                                            |  claims: an address that two Services want is one's alone
                                             v
                             render_change(before, now) --apply--> kernel        (each change)
                             render(all)                --apply--> kernel        (at start, after a failure,
-                            on resync)
+                                            |                                    on resync)
+                                            |--stale(before, now)--> connection tracking forgets
+                                            `--> the health-check node ports tell the new numbers
 
 How a text comes about and what takes it is the proxy mode's affair (netfns/proxy_mode.py).
 
@@ -18,20 +21,26 @@ Source: Kubernetes documentation, "Virtual IPs and Service Proxies".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agents import desired
 from agents.agent import Agent, Obj
+from agents.claims import Claims
+from agents.health_check import HealthChecks
 from controlplane.api import API
 from controlplane.meta import Key, key_of
+from netfns import service_flows
 from netfns.kernel import Kernel
 from netfns.proxy_mode import ProxyMode
 from netfns.service_types import Service, ServiceProxy
 
 
 class KubeProxy(Agent):
-    """Keeps one node's Services by one proxy mode; the ranges are the cluster's, one of each family in use."""
+    """Keeps one node's Services by one proxy mode; the ranges are the cluster's, one of each family in use.
+
+    `health` serves the node's health-check node ports; without it there are none.
+    """
 
     component = "kube-proxy"
 
@@ -43,13 +52,17 @@ class KubeProxy(Agent):
         pod_cidrs: Sequence[str],
         service_cidrs: Sequence[str],
         mode: ProxyMode,
+        health: HealthChecks | None = None,
     ) -> None:
         super().__init__(api, node, ["Service", "EndpointSlice", "Node"])
         self.mode = mode
         self.applied: dict[Key, Service] = {}
         self._machine = machine
+        self._health = health
         self._frame = ServiceProxy(node, (), tuple(pod_cidrs), tuple(service_cidrs))
         self._here = desired.Place(node)
+        self._claims = Claims()
+        self._said: set[str] = set()
         self._touched: set[Key] = set()
         self._rebuild = True
         self._slices = self.informers["EndpointSlice"].index(lambda obj: [desired.service_key(obj)])
@@ -57,14 +70,27 @@ class KubeProxy(Agent):
         self.informers["EndpointSlice"].on_change(self._slice_changed)
         self.informers["Node"].on_change(self._node_changed)
 
+    async def run(self) -> None:
+        """Work until cancelled; the health-check ports close with the agent."""
+        try:
+            await super().run()
+        finally:
+            if self._health is not None:
+                self._health.close()
+
     def resync(self) -> None:
         """Render and load everything again."""
         self._rebuild = True
         super().resync()
 
+    async def rules_changed(self) -> None:
+        """Somebody else has changed the node's rules: do everything again if ours are not there any more."""
+        if self.applied and not await asyncio.to_thread(self.mode.intact, self._machine):
+            self.resync()
+
     def desired(self) -> ServiceProxy:
         """What the kernel holds now, as the record that it was rendered from."""
-        return replace(self._frame, services=tuple(self.applied[key] for key in sorted(self.applied)))
+        return self._record(self.applied[key] for key in sorted(self.applied))
 
     async def reconcile(self) -> None:
         """Bring the kernel in line with the services that were touched, or with all of them."""
@@ -73,30 +99,59 @@ class KubeProxy(Agent):
         rebuild = rebuild or self.mode.render_change is None
         if rebuild:
             touched = {*self.informers["Service"].objects, *self.applied}
-        now = {key: found for key in sorted(touched) if (found := self._translate(key)) is not None}
-        before = [self.applied[key] for key in sorted(touched) if key in self.applied]
-        wanted = replace(self._frame, services=tuple(now.values()))
-        held = None if rebuild else replace(self._frame, services=tuple(before))
+        now = self._wanted(touched)
+        touched |= set(now)
+        before = self._record(self.applied[key] for key in sorted(touched) if key in self.applied)
+        wanted = self._record(now[key] for key in sorted(now))
         try:
-            await asyncio.to_thread(self._apply, held, wanted)
+            await asyncio.to_thread(self._apply, before, wanted, rebuild=rebuild)
         except Exception:
             self._rebuild = True
             raise
         for key in touched:
             self.applied.pop(key, None)
         self.applied.update(now)
+        await self._tell_health(touched)
 
-    def _apply(self, held: ServiceProxy | None, wanted: ServiceProxy) -> None:
-        """Turn the kernel from `held` into `wanted`; from anything at all when that is None."""
-        if held is None or self.mode.render_change is None:
+    def _wanted(self, touched: Iterable[Key]) -> dict[Key, Service]:
+        """The records of the touched Services as they should be, and of others that win or lose an address."""
+        changed = {}
+        for key in touched:
+            obj = self.informers["Service"].objects.get(key)
+            slices = list(self._slices[key].values())
+            found = None if obj is None else desired.service(obj, slices, self._here)
+            changed[key] = ((obj or {}).get("metadata", {}).get("creationTimestamp", ""), found)
+        settled, refused = self._claims.settle(changed)
+        for line in refused:
+            if line not in self._said:
+                self._said.add(line)
+                self.warn(self.involved(), line)
+        return {
+            key: found for key, found in settled.items() if key in changed or found != self.applied.get(key)
+        }
+
+    def _apply(self, before: ServiceProxy, wanted: ServiceProxy, *, rebuild: bool) -> None:
+        """Turn the kernel from `before` into `wanted`; on a rebuild, from anything at all."""
+        if rebuild or self.mode.render_change is None:
             self.mode.prepare(self._machine)
             self.mode.apply(self._machine, self.mode.render(wanted))
-        else:
-            self.mode.apply(self._machine, self.mode.render_change(held, wanted))
+        elif text := self.mode.render_change(before, wanted):
+            self.mode.apply(self._machine, text)
+        service_flows.forget(self._machine, service_flows.stale(before, wanted))
 
-    def _translate(self, key: Key) -> Service | None:
-        obj = self.informers["Service"].objects.get(key)
-        return None if obj is None else desired.service(obj, list(self._slices[key].values()), self._here)
+    async def _tell_health(self, touched: Iterable[Key]) -> None:
+        if self._health is None:
+            return
+        for key in touched:
+            port = self.applied[key].health_check_node_port if key in self.applied else 0
+            count = desired.local_ready(self._slices[key].values(), self._here) if port else 0
+            try:
+                await self._health.update(key, port, count)
+            except OSError as error:
+                self.warn(self.involved(), f"{'/'.join(key)}: healthCheckNodePort {port}: {error.strerror}")
+
+    def _record(self, services: Iterable[Service]) -> ServiceProxy:
+        return replace(self._frame, services=tuple(services))
 
     def _service_changed(self, old: Obj | None, new: Obj | None) -> None:
         self._touch(key_of(new or old or {}))
@@ -116,4 +171,5 @@ class KubeProxy(Agent):
         addresses, here = desired.node_addresses(new), desired.place(new, self.node)
         if (addresses, here) != (self._frame.node_addresses, self._here):
             self._frame, self._here = replace(self._frame, node_addresses=addresses), here
+            self._claims.node_addresses = addresses
             self.resync()

@@ -6,6 +6,7 @@ becomes a CommandError.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -49,6 +50,20 @@ class NodeKernel:
     def nft(self, ruleset: str) -> None:
         """`nft -f -`, in process."""
         _checked(self._nft.run(ruleset))
+
+    def rules_changed_elsewhere(self) -> bool:
+        """Whether anybody but `nft` above has changed the machine's rules since this was last asked."""
+        return self._nft.changed_elsewhere()
+
+    def listen(self, port: int) -> socket.socket:
+        """A TCP socket that listens on the machine, at all its addresses. Raises OSError."""
+
+        def listening() -> socket.socket:
+            both = socket.has_dualstack_ipv6()
+            family, address = (socket.AF_INET6, "::") if both else (socket.AF_INET, "0.0.0.0")
+            return socket.create_server((address, port), family=family, dualstack_ipv6=both)
+
+        return self._namespaces.call(listening)
 
     def sysctl(self, key: str, value: str) -> None:
         """Write the file of /proc/sys, which shows the network namespace of whoever reads it."""

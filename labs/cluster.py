@@ -17,6 +17,7 @@ from typing import Any
 from agents.desired import PYTHON_CLASS
 from agents.dns import DnsAgent
 from agents.haproxy import HAProxy
+from agents.health_check import HealthChecks
 from agents.kube_proxy import KubeProxy
 from agents.kubelet import Kubelet, Shared
 from agents.load_balancer import LoadBalancerAgent, Pool
@@ -27,6 +28,7 @@ from agents.overlay import OverlayAgent
 from agents.pod_files import ClusterDns
 from agents.policy import PolicyAgent, PolicyFeed
 from agents.python_balancer import PythonBalancer
+from agents.rules_watch import RulesWatch
 from agents.seats import AgentHolder, Seats
 from controlplane.informer import Informer
 from controlplane.manager import ControlPlane
@@ -121,13 +123,12 @@ class Cluster:
             carrier = OverlayAgent(self.api, spot.name, kernel)
             put_overlay = partial(setattr, carrier, "functions")
             self.seats.add("overlay", AgentHolder(carrier, kernel, overlay, put_overlay))
-            agents = (
-                carrier,
-                policy,
-                MasqueradeAgent(self.api, spot.name, kernel, self._pod_cidrs),
-                KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs, mode),
-            )
-            self._parts += [agent.run() for agent in agents]
+            way_out = MasqueradeAgent(self.api, spot.name, kernel, self._pod_cidrs)
+            health = HealthChecks(kernel.listen)
+            proxy = KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs, mode, health)
+            self._parts += [agent.run() for agent in (carrier, policy, way_out, proxy)]
+            with_rules = (policy, way_out, proxy)
+            self._parts.append(RulesWatch(kernel, [agent.rules_changed for agent in with_rules]).run())
         self._parts.append(guardian.run())
 
     def _add_services(self) -> None:

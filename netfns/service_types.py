@@ -41,7 +41,8 @@ class ServicePort:
     """One port of a Service. `protocol` is TCP, UDP or SCTP; `node_port` 0 when there is none.
 
     `endpoints` are those that may get new connections now under the policy Cluster, of every family;
-    `local_endpoints` those on this node that may under the policy Local, and none when no policy is Local.
+    `local_endpoints` those on this node that may under the policy Local, and none when no policy is Local;
+    `ending_endpoints` those that are on their way out and serve only the connections that they have.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ServicePort:
     node_port: int = 0
     endpoints: tuple[Endpoint, ...] = ()
     local_endpoints: tuple[Endpoint, ...] = ()
+    ending_endpoints: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class Frontend:
     cluster_endpoints: tuple[Endpoint, ...] = ()
     affinity_timeout: int = 0
     source_ranges: tuple[str, ...] = ()
+    ending_endpoints: tuple[Endpoint, ...] = ()
 
     @property
     def refusal(self) -> str:
@@ -210,6 +213,7 @@ def _frontend(
         cluster_endpoints=every,
         affinity_timeout=service.affinity_timeout,
         source_ranges=tuple(r for r in source_ranges if family_of(r) == family),
+        ending_endpoints=tuple(e for e in port.ending_endpoints if family_of(e.address) == family),
     )
 
 

@@ -28,7 +28,9 @@ from ipaddress import ip_address
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10  # nf_tables
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
-NEW_ELEMENT, GET_SET, DELETE_ELEMENT = (SUBSYSTEM << 8 | number for number in (12, 10, 14))
+NEW_ELEMENT, GET_SET, DELETE_ELEMENT, GET_GENERATION = (
+    SUBSYSTEM << 8 | number for number in (12, 10, 14, 16)
+)
 REQUEST, ACKNOWLEDGE, CREATE = 0x1, 0x4, 0x400
 ERROR = 2  # NLMSG_ERROR
 FAMILIES = {"inet": 1, "ip": 2, "ip6": 10, "bridge": 7}
@@ -230,6 +232,16 @@ class Nfnetlink:
             raise Unknown(name)
         verdict = bool(flags & MAP) and data == VERDICT_DATA
         return SetType(_types(key), _types(data) if flags & MAP and not verdict else (), verdict)
+
+    def generation(self) -> int:
+        """How many transactions this network namespace has seen, whoever's they were."""
+        self._number += 1
+        self._socket.send(_numbered(_message(GET_GENERATION, REQUEST, 0), self._number))
+        for _, number, payload in self._answers():
+            if number == self._number:
+                found = dict(_attributes(payload[4:]))
+                return int(struct.unpack("!I", found[1])[0])
+        raise AssertionError("answers do not end")
 
     def _answers(self) -> Iterator[tuple[int, int, bytes]]:
         """(kind, number, payload) of whatever comes, until the reader has enough."""

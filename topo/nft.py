@@ -47,6 +47,8 @@ class Nft:
         self._context: Any = None
         self._netlink: Nfnetlink | None = None
         self._types: dict[tuple[str, str, str], SetType] = {}
+        self._generation: int | None = None
+        self._others = False
 
     def close(self) -> None:
         """Close the sockets."""
@@ -60,23 +62,46 @@ class Nft:
     def run(self, text: str) -> Completed:
         """Load a text as one transaction; its status is 0 or 1, its error output nft's."""
         with self._lock:
-            if text.startswith(("add element ", "delete element ")) and self._fast(text):
-                return Completed(("nft", "-f", "-"), 0, "", "")
-            self._types.clear()  # whatever a text changes, a set may be another afterwards
-            with _library_lock:
-                return self._slow(text)
+            try:
+                if text.startswith(("add element ", "delete element ")) and self._fast(text):
+                    return Completed(("nft", "-f", "-"), 0, "", "")
+                self._types.clear()  # whatever a text changes, a set may be another afterwards
+                with _library_lock:
+                    return self._slow(text)
+            finally:
+                self._count(own=1)
+
+    def changed_elsewhere(self) -> bool:
+        """Whether anybody else has changed the rules since this was last asked. The first answer is no."""
+        with self._lock:
+            self._count(own=0)
+            others, self._others = self._others, False
+            if others:
+                self._types.clear()
+            return others
+
+    def _count(self, own: int) -> None:
+        """Hold the kernel's count of transactions against ours: a text of ours brings it one further at most."""
+        generation = self._socket().generation()
+        if self._generation is not None and not 0 <= generation - self._generation <= own:
+            self._others = True
+        self._generation = generation
+
+    def _socket(self) -> Nfnetlink:
+        if self._netlink is None:
+            self._netlink = self._namespaces.call(Nfnetlink)
+        return self._netlink
 
     def _fast(self, text: str) -> bool:
         """Whether the text was taken by raw netlink; if not, nothing has changed."""
-        if self._netlink is None:
-            self._netlink = self._namespaces.call(Nfnetlink)
+        netlink = self._socket()
         messages = compile_elements(text, self._type_of)
         if messages is None:
             return False
         try:
-            self._netlink.send(messages)
+            netlink.send(messages)
         except OSError:
-            self._netlink.close()
+            netlink.close()
             self._netlink = None
             return False
         return True
@@ -84,8 +109,7 @@ class Nft:
     def _type_of(self, family: str, table: str, name: str) -> SetType:
         key = family, table, name
         if key not in self._types:
-            assert self._netlink is not None
-            self._types[key] = self._netlink.type_of(*key)
+            self._types[key] = self._socket().type_of(*key)
         return self._types[key]
 
     def _slow(self, text: str) -> Completed:

@@ -20,6 +20,7 @@ from agents.desired.candidates import (
     cluster_endpoints,
     is_ready,
     local_endpoints,
+    local_ready,
     place,
 )
 from agents.desired.load_balancer import (
@@ -55,6 +56,7 @@ __all__ = [
     "is_balanced",
     "is_ready",
     "local_endpoints",
+    "local_ready",
     "masquerade",
     "named_pod",
     "named_service",

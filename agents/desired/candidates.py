@@ -63,6 +63,23 @@ def local_endpoints(found: Iterable[Candidate], here: Place) -> tuple[Endpoint, 
     return _sorted(ready or [candidate for candidate in local if candidate.ending])
 
 
+def ending_endpoints(found: Iterable[Candidate]) -> tuple[Endpoint, ...]:
+    """Those that still serve the connections that they have, though they end."""
+    return _sorted(candidate for candidate in found if candidate.ending)
+
+
+def local_ready(slices: Iterable[Obj], here: Place) -> int:
+    """How many pods of a node are ready behind a Service: what its health-check node port tells."""
+    families: dict[str, set[str]] = {}
+    for endpoint_slice in slices:
+        for endpoint in endpoint_slice.get("endpoints") or ():
+            if endpoint.get("nodeName") == here.node and is_ready(endpoint):
+                families.setdefault(endpoint_slice.get("addressType", ""), set()).update(
+                    endpoint["addresses"][:1]
+                )
+    return max(map(len, families.values()), default=0)
+
+
 def _hinted(ready: list[Candidate], here: Place) -> list[Candidate]:
     """The ready endpoints hinted for this node, or else for its zone; none when hints do not count."""
     ways: tuple[tuple[str, Callable[[Candidate], frozenset[str]]], ...] = (

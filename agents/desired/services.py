@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.desired.candidates import Place, all_candidates, cluster_endpoints, local_endpoints
+from agents.desired.candidates import (
+    Place,
+    all_candidates,
+    cluster_endpoints,
+    ending_endpoints,
+    local_endpoints,
+)
 from agents.desired.objects import Obj
 from netfns.service_types import CLUSTER, LOCAL, Service, ServicePort
 
@@ -58,6 +64,7 @@ def _port(port: Obj, slices: Sequence[Obj], here: Place, *, local: bool) -> Serv
         port.get("nodePort") or 0,
         cluster_endpoints(found, here),
         local_endpoints(found, here) if local else (),
+        ending_endpoints(found),
     )
 
 

@@ -95,10 +95,21 @@ class Machine:
             do="listen", netns=self.name, name=self.name, address=address, port=port, protocol=protocol
         )
 
-    def connect(self, address: str, port: int, protocol: str = "TCP", wait: float = 5.0) -> str:
-        """What came back: "NAME CLIENT-ADDRESS", or "refused", "timeout" or another error."""
+    def connect(
+        self, address: str, port: int, protocol: str = "TCP", wait: float = 5.0, source_port: int = 0
+    ) -> str:
+        """What came back: "NAME CLIENT-ADDRESS", or "refused", "timeout" or another error.
+
+        UDP from the same source port is the same flow.
+        """
         answer = self.sandbox.ask(
-            do="connect", netns=self.name, address=address, port=port, protocol=protocol, wait=wait
+            do="connect",
+            netns=self.name,
+            address=address,
+            port=port,
+            protocol=protocol,
+            wait=wait,
+            source_port=source_port,
         )
         return str(answer.get("reply") or answer["error"])
 

@@ -3,7 +3,8 @@ test_nft.py.
 
     python nft_state.py nft|topo < [text, …]
 
-Output: {"results": [[status, error]…], "fast": how many went by raw netlink, "ruleset": as nft lists it}.
+Output: {"results": [[status, error]…], "fast": how many went by raw netlink, "ruleset": as nft lists it, "elsewhere":
+whether anybody else has changed the rules, asked after the texts, after a table of somebody else's, and again}.
 """
 
 import json
@@ -37,7 +38,10 @@ def main() -> None:
             completed = nft.run(text)
             results.append([completed.status, completed.stderr])
     ruleset = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
-    json.dump({"results": results, "fast": nft.fast, "ruleset": ruleset}, sys.stdout)
+    elsewhere = [nft.changed_elsewhere()]
+    subprocess.run(["nft", "add", "table", "ip", "others"], check=True)
+    elsewhere += [nft.changed_elsewhere(), nft.changed_elsewhere()]
+    json.dump({"results": results, "fast": nft.fast, "ruleset": ruleset, "elsewhere": elsewhere}, sys.stdout)
 
 
 if __name__ == "__main__":

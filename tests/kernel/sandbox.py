@@ -87,10 +87,13 @@ def serve_datagrams(server: socket.socket, name: str) -> None:
         server.sendto(f"{name} {client[0]}".encode(), client)
 
 
-def connect(netns: str, address: str, port: int, protocol: str, wait: float) -> dict[str, Any]:
+def connect(
+    netns: str, address: str, port: int, protocol: str, wait: float, source_port: int = 0
+) -> dict[str, Any]:
     with inside(netns):
         client = new_socket(address, protocol)
     with client:
+        client.bind(("", source_port))
         client.settimeout(wait)
         try:
             client.connect((address, port))

@@ -117,3 +117,11 @@ def test_a_set_that_was_made_anew_with_another_type_is_looked_at_again() -> None
     expected, found = both(texts)
     assert [status for status, _ in found["results"]] == [0] * 4
     assert found["ruleset"] == expected["ruleset"]
+
+
+def test_what_others_change_is_told_apart_from_our_own_texts() -> None:
+    """Texts that are taken in both ways, that are refused, and that change nothing."""
+    refused, nothing = "delete element inet t v4 { 10.0.0.7 }\n", "add element inet t v4 { 10.0.0.1 }\n"
+    _, found = both([TABLES, ELEMENTS, refused, nothing, "add rule inet t a/b.c-d accept\n"])
+    assert [status for status, _ in found["results"]] == [0, 0, 1, 0, 0]
+    assert found["elsewhere"] == [False, True, False]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from netfns import service
+from netfns import service, service_flows
 from netfns.kernel import CommandError
 from netfns.service_types import Endpoint, Service
 from tests.conformance.service import A1, A2, B1, BALANCED, ROWS, TWO, WEB, WORKER1, http, local, ranges
@@ -188,3 +188,21 @@ def test_what_stood_under_the_tables_name_does_not_stop_a_load(kernel: Machine) 
     assert service.intact(kernel)
     service.remove(kernel)
     assert service.observe(kernel) == ""
+
+
+def test_a_flow_whose_endpoint_is_gone_is_forgotten_and_goes_to_a_live_one(
+    serving: dict[str, Machine],
+) -> None:
+    udp = [(a_service(http(*endpoints, protocol="UDP")),) for endpoints in ((A1,), (B1,))]
+    load(serving, udp[0])
+
+    def ask(source_port: int) -> str:
+        return serving["a2"].connect(WEB, 80, "UDP", source_port=source_port).split()[0]
+
+    assert {ask(40001), ask(40002)} == {"a1"}
+    before, now = (proxy("worker1", replace(ROWS[0], given=given)) for given in udp)
+    service.apply(serving["worker1"], service.render_change(before, now))
+    assert ask(40001) == "a1", "the flow is remembered: this test would prove nothing"
+    service_flows.forget(serving["worker1"], service_flows.stale(before, now))
+    assert {ask(40001), ask(40002)} == {"b1"}
+    service_flows.forget(serving["worker1"], service_flows.stale(before, now))  # none is left, which is fine
