@@ -136,6 +136,20 @@ COMMANDS: dict[str, Command] = {
             argument("--folder", default="", help="open this folder instead"),
         ),
     ),
+    "explain": Command(
+        "explain:explain_",
+        "one object at each arrow: manifest, record, text, kernel, packets, names",
+        "minipod explain service/web.shop",
+        (
+            argument(
+                "object", metavar="KIND/NAME", help="service, pod, node or networkpolicy; NAME[.NAMESPACE]"
+            ),
+            argument("-n", "--namespace", default="", help="the namespace; default: default"),
+            argument("--node", default="", help="whose kernel is looked at; default: the pod's, or worker1"),
+            argument("--full", action="store_true", help="the whole text, not only what the object owns"),
+            OUTPUT,
+        ),
+    ),
     "check": Command(
         "check:check",
         "the four communication types, proven by packets",
