@@ -16,7 +16,8 @@ from pathlib import Path
 
 from agents.daemon import Daemon, Spawner
 from netfns import balancer
-from netfns.balancer import Balancer, Frontend
+from netfns.balancer import Balancer
+from netfns.balancer_types import Frontend
 
 START_WAIT = 10.0  # seconds for HAProxy to answer after its start
 

@@ -27,7 +27,7 @@ from agents.daemon import Spawner
 from controlplane.api import API
 from controlplane.errors import StatusError
 from controlplane.meta import key_of
-from netfns.balancer import Frontend
+from netfns.balancer_types import Frontend
 
 
 class Engine(Protocol):

@@ -45,7 +45,7 @@ class SeatProcess:
     def __init__(self, source: str, label: str, module: str) -> None:
         self.label = label
         self.functions: frozenset[str] = frozenset()
-        self._source, self._module = source, module
+        self.source, self._module = source, module
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._rests_until = 0.0
@@ -90,7 +90,7 @@ class SeatProcess:
         )
         first = {
             "given": given(self._module),
-            "source": self._source,
+            "source": self.source,
             "label": self.label,
             "module": self._module,
         }
@@ -162,7 +162,9 @@ def _imported(source: str) -> set[str]:
     """The modules of netfns that a text imports."""
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom | ast.Import)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {name for name in names if name.startswith("netfns.")}
 
 

@@ -230,4 +230,13 @@ class StudentService:
         kernel.nft("".join(f"table {table}\ndelete table {table}\n" for table in tables))
 
 
-STUDENTS: dict[str, Callable[[SeatProcess], Any]] = {"overlay": StudentOverlay, "service": StudentService}
+def _the_process(process: SeatProcess) -> SeatProcess:
+    """A balancer decides too often to ask by JSON: its own process, which has no rights either, loads the source."""
+    return process
+
+
+STUDENTS: dict[str, Callable[[SeatProcess], Any]] = {
+    "overlay": StudentOverlay,
+    "service": StudentService,
+    "python_balancer": _the_process,
+}

@@ -27,7 +27,7 @@ from agents.outside import OutsideWorld
 from agents.overlay import OverlayAgent
 from agents.pod_files import ClusterDns
 from agents.policy import PolicyAgent, PolicyFeed
-from agents.python_balancer import PythonBalancer
+from agents.python_balancer import BalancerHolder, PythonBalancer
 from agents.rules_watch import RulesWatch
 from agents.seats import AgentHolder, Seats
 from controlplane.informer import Informer
@@ -36,7 +36,7 @@ from controlplane.store import Store
 from labs.cluster_file import ClusterConfig
 from labs.guardian import Guardian
 from netfns import overlay
-from netfns.balancer import Frontend, Server
+from netfns.balancer_types import Frontend, Server
 from netfns.proxy_mode import proxy_mode
 from topo import plan, underlay
 from topo.machine import Machine
@@ -142,13 +142,15 @@ class Cluster:
         )
         addresses = Pool([str(address) for one in self._ranges for address in one.balancer_pool()])
         haproxy = HAProxy(lb1, _folder("lb1"), self._told("lb1"), [api_frontend])
-        self.python_balancer = PythonBalancer(lb2, _folder("lb2"), self._told("lb2"))
+        in_python = PythonBalancer(lb2, _folder("lb2"), self._told("lb2"))
+        python_agent = LoadBalancerAgent(self.api, in_python, addresses, PYTHON_CLASS)
+        self.seats.add("python_balancer", BalancerHolder(python_agent, in_python))
         ranges = (*self._service_cidrs, *self._pod_cidrs)
         here = next(spot for spot in plan.spots(self.config.workers) if spot.name == "outside")
         outside_addresses = here.addresses(self.config.ip_families)
         self._parts += [
             LoadBalancerAgent(self.api, haproxy, addresses).run(),
-            LoadBalancerAgent(self.api, self.python_balancer, addresses, PYTHON_CLASS).run(),
+            python_agent.run(),
             DnsAgent(self.api, _made(DNS_FOLDER), [str(self._ranges[0].dns_service)], ranges).run(),
             OutsideWorld(outside, outside_addresses, _folder("outside"), self._ended("outside")).run(),
         ]

@@ -24,28 +24,10 @@ import json
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from netfns.balancer_types import Frontend, Server
 from netfns.kernel import Kernel
 
 DEVICE = "eth0"
-
-
-@dataclass(frozen=True, order=True)
-class Server:
-    """One way in behind a frontend: a node and the port that it answers on."""
-
-    node: str
-    address: str
-    port: int
-
-
-@dataclass(frozen=True, order=True)
-class Frontend:
-    """One address and TCP port that clients use. `owner` is the service port, as `default/web:http`."""
-
-    owner: str
-    address: str
-    port: int
-    servers: tuple[Server, ...]
 
 
 @dataclass(frozen=True)

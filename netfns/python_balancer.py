@@ -29,29 +29,10 @@ section 5.2; HAProxy management guide, "set server <b>/<s> state drain" in secti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from collections.abc import Sequence
+from dataclasses import replace
 
-from netfns.balancer import Frontend, Server
-
-
-@dataclass(frozen=True)
-class ServerState:
-    """What the balancer knows of one server.
-
-    `up`: whether it may get connections as far as its checks are concerned; a new server counts as up.
-    `streak`: how many checks in a row, the last ones, said the opposite of `up` (0 or more).
-    `draining`: it was taken out of the configuration and only finishes the connections that it has.
-    `connections`: how many it has now.
-    """
-
-    server: Server
-    up: bool = True
-    streak: int = 0
-    draining: bool = False
-    connections: int = 0
-
+from netfns.balancer_types import Server, ServerState
 
 # ---------------------------------------------------------------- who gets the next connection
 
@@ -102,55 +83,3 @@ def reload(servers: Sequence[ServerState], wanted: Sequence[Server]) -> tuple[Se
     kept = tuple(replace(known.get(server, ServerState(server)), draining=False) for server in wanted)
     leaving = (state for state in servers if state.server not in set(wanted))
     return kept + tuple(replace(state, draining=True) for state in leaving if state.connections)
-
-
-# ---------------------------------------------------------------- the configuration as text
-
-
-def render(frontends: Iterable[Frontend]) -> str:
-    """Write the balancer's configuration: a line for each frontend, and under it one for each server."""
-    lines = [HEAD]
-    for frontend in frontends:
-        lines.append(f"frontend {frontend.owner} {frontend.address} {frontend.port}\n")
-        lines += [f"    server {server.node} {server.address} {server.port}\n" for server in frontend.servers]
-    return "".join(lines)
-
-
-HEAD = """\
-# frontend NAMESPACE/SERVICE:PORT ADDRESS PORT    where clients connect
-#     server NODE ADDRESS PORT                    where their connections may go
-"""
-
-
-def parse(text: str) -> tuple[Frontend, ...]:
-    """Read what `render` wrote. Raises ValueError, which names the line."""
-    found: list[Frontend] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].split()
-        match words:
-            case []:
-                continue
-            case ["frontend", owner, address, port]:
-                found.append(Frontend(owner, _address(address, number), _port(port, number), ()))
-            case ["server", node, address, port] if found:
-                server = Server(node, _address(address, number), _port(port, number))
-                found[-1] = replace(found[-1], servers=(*found[-1].servers, server))
-            case _:
-                raise ValueError(
-                    f"line {number}: {line.strip()!r}: want `frontend NAME ADDRESS PORT` or, below one, "
-                    "`server NODE ADDRESS PORT`"
-                )
-    return tuple(found)
-
-
-def _address(word: str, number: int) -> str:
-    try:
-        return str(ip_address(word))
-    except ValueError:
-        raise ValueError(f"line {number}: {word!r}: want an IP address") from None
-
-
-def _port(word: str, number: int) -> int:
-    if not (word.isascii() and word.isdigit() and 1 <= int(word) <= 65535):
-        raise ValueError(f"line {number}: {word!r}: want a port, 1-65535")
-    return int(word)

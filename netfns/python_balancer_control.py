@@ -1,48 +1,54 @@
-"""The Python balancer's process: its Unix socket, on which one asks it for things, and its command line.
+"""The Python balancer's own door: what one can ask it, over a Unix socket.
 
     GET /stat        a table of the servers            GET /log      the last connections, a line each
-    GET /stat.json   the same as data                  POST /reload  read the configuration file again
+    GET /stat.json   the same as data                  POST /reload  the body is the new configuration
 
-The socket is made by whoever starts the process and handed over as standard input, as inetd did: so it is there
-before the process, and outlives it.
+    curl --unix-socket /run/minipod/files/lb2/balancer.sock http://lb2/stat
 
-Sources: RFC 9112 (just enough HTTP/1.1 for curl --unix-socket); sd_listen_fds(3) for the idea of handing a
-listening socket over.
+The socket is made by whoever starts the process and handed over, as inetd did: so it is there before the process, and
+outlives it.
+
+Sources: RFC 9112 (just enough HTTP/1.1 for curl --unix-socket); sd_listen_fds(3) for handing a listening socket over.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import socket
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from netfns.python_balancer_server import Decisions, Mistake, PythonBalancer, print_line
+from netfns.python_balancer_server import Mistake, PythonBalancer
 
 REQUEST_WAIT = 5.0  # seconds for a request to come
+MOST = 1 << 22  # bytes of a configuration
 ROW = "{:<28} {:<22} {:<14} {:<7} {:>11} {:>8}\n"
 
 
-async def serve(balancer: PythonBalancer, listener: socket.socket) -> None:
-    """Load the configuration, then answer on the socket until cancelled."""
-    _reload(balancer)
+Answer = Callable[[str, str, str], tuple[str, str]]  # method, path, body -> status, body
+
+
+async def balance(balancer: PythonBalancer, configuration: str, listener: socket.socket) -> None:
+    """Begin with a configuration, then answer on the socket until cancelled."""
+    reload(balancer, configuration)
+    await serve(partial(answer, balancer), listener)
+
+
+async def serve(answer: Answer, listener: socket.socket) -> None:
+    """Give each request on the socket its answer until cancelled."""
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_WAIT):
-                request = await reader.readuntil(b"\r\n\r\n")
-            status, text = answer(balancer, *request.split(b" ", 2)[:2])
-            body = text.encode()
-            writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-                + body
-            )
+                method, path, body = await _request(reader)
+            status, text = answer(method, path, body)
+            payload = text.encode()
+            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + payload)
             await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TypeError):
+        except (OSError, EOFError, asyncio.LimitOverrunError, ValueError):
             pass  # whoever asked has gone, or asked nothing
         finally:
             writer.close()
@@ -52,29 +58,43 @@ async def serve(balancer: PythonBalancer, listener: socket.socket) -> None:
         await server.serve_forever()
 
 
-def answer(balancer: PythonBalancer, method: bytes, path: bytes) -> tuple[str, str]:
+async def _request(reader: asyncio.StreamReader) -> tuple[str, str, str]:
+    """Method, path and body. Raises OSError, EOFError, ValueError."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    method, path, *_ = head.split()
+    length = 0
+    for line in head.splitlines()[1:]:
+        name, _, value = line.partition(":")
+        if name.lower() == "content-length":
+            length = int(value)
+    if not 0 <= length <= MOST:
+        raise ValueError(length)
+    return method, path, (await reader.readexactly(length)).decode()
+
+
+def answer(balancer: PythonBalancer, method: str, path: str, body: str = "") -> tuple[str, str]:
     """The status and the body for one request."""
     match method, path:
-        case b"GET", b"/stat":
+        case "GET", "/stat":
             return "200 OK", table(balancer.statistics())
-        case b"GET", b"/stat.json":
+        case "GET", "/stat.json":
             return "200 OK", json.dumps(balancer.statistics()) + "\n"
-        case b"GET", b"/log":
+        case "GET", "/log":
             return "200 OK", "".join(f"{line}\n" for line in balancer.log)
-        case b"POST", b"/reload":
-            error = _reload(balancer)
+        case "POST", "/reload":
+            error = reload(balancer, body)
             return ("409 Conflict", f"{error}\n") if error else ("200 OK", "")
     return "404 Not Found", "want GET /stat, GET /stat.json, GET /log or POST /reload\n"
 
 
-def _reload(balancer: PythonBalancer) -> str:
-    """Load the configuration file; what is wrong with it, "" when nothing is."""
+def reload(balancer: PythonBalancer, configuration: str) -> str:
+    """Serve another configuration; what is wrong with it, "" when nothing is: the one before stays in force then."""
     try:
-        balancer.load()
-    except (OSError, ValueError, Mistake) as error:
-        text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-        print_line(f"configuration: {text}: the one before stays in force")
-        return text
+        balancer.load(configuration)
+    except OSError as error:
+        return str(error.strerror or error)
+    except (ValueError, Mistake) as error:
+        return str(error)
     return ""
 
 
@@ -89,23 +109,3 @@ def table(statistics: dict[str, Any]) -> str:
         ] or [ROW.format(frontend["name"], place, "-", "-", 0, 0)]
     lines += [f"mistake: {mistake}\n" for mistake in statistics["mistakes"]]
     return "".join(lines)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Balance until killed. The control socket is standard input; status 2 when the file cannot be used."""
-    parser = argparse.ArgumentParser(prog="python_balancer", description="Balances TCP connections.")
-    parser.add_argument("configuration", type=Path, help="the file that python_balancer.render writes")
-    parser.add_argument("--functions", type=Path, help="take choose, checked and reload from this file")
-    options = parser.parse_args(argv[1:])
-    try:
-        decisions = Decisions(options.functions)
-    except Mistake as mistake:
-        print_line(f"mistake: {mistake}")
-        return 2
-    listener = socket.socket(fileno=0)
-    asyncio.run(serve(PythonBalancer(options.configuration, decisions), listener))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))

@@ -5,13 +5,10 @@
                  |
     states of the servers <-- every second: connect to each --> checked(state, passed)
                  ^
-                 `-- POST /reload: the file is read again --> reload(servers, wanted)
+                 `-- a new configuration --> reload(servers, wanted)
 
-    GET /stat    GET /stat.json    GET /log    POST /reload        on a Unix socket, for curl:
-    curl --unix-socket /run/minipod/files/lb2/balancer.sock http://lb2/stat
-
-It runs without any right, on the machine lb2, so it may call functions out of a student's file: each call has
-a time limit, what it gives back is looked at, and what it does wrong is told in `mistakes` of the statistics.
+The decisions are a module's with these three functions: the reference, or a student's file. A student's calls have a
+time limit, what they give back is looked at, and what they do wrong is told in `mistakes` of the statistics.
 
 Invariants: a configuration that cannot be had as a whole (a line that does not parse, an address that is not
 there) changes nothing; a listening socket that stays in the configuration is never closed.
@@ -22,21 +19,18 @@ Sources: HAProxy management guide, sections 9.1 and 9.3 (statistics, runtime API
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import signal
 import socket
-import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from netfns import python_balancer, relay
-from netfns.balancer import Frontend, Server
-from netfns.python_balancer import ServerState
+from netfns import relay
+from netfns.balancer_types import Frontend, Server, ServerState
+from netfns.python_balancer_config import parse
 
 INTER, RISE, FALL = 1.0, 1, 2  # seconds between checks; results in a row that change a server's state
 CONNECT_WAIT = 2.0  # seconds for a server to take a connection
@@ -47,28 +41,27 @@ BUSY_PAUSE = 0.2  # seconds without accepting when there are no descriptors left
 
 
 class Mistake(Exception):
-    """A function of the student's file raised, took too long or gave back what makes no sense."""
+    """A student's function raised, took too long or gave back what makes no sense."""
 
 
 class Decisions:
-    """The three functions, from the reference or from a student's file, held to what they promise."""
+    """The three functions of a module, held to what they promise. `limited`: each call has CALL_LIMIT seconds."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Raises Mistake when the file cannot be loaded or lacks a function."""
-        self._limited = path is not None
+    def __init__(self, module: Any, *, limited: bool) -> None:
+        """Raises Mistake when the module lacks a function."""
+        self._limited = limited
         self.mistakes: deque[str] = deque(maxlen=20)
-        if self._limited:
+        if limited:
             signal.signal(signal.SIGALRM, _out_of_time)
-        module = python_balancer if path is None else self._call(path.name, _load, path)
-        try:
-            self._functions = {name: getattr(module, name) for name in ("choose", "checked", "reload")}
-        except AttributeError as error:
-            raise Mistake(f"{path}: {error}: write it as the lab's guide says") from None
+        for name in ("choose", "checked", "reload"):
+            if not callable(getattr(module, name, None)):
+                raise Mistake(f"it has no function {name}: write one")
+        self._functions = {name: getattr(module, name) for name in ("choose", "checked", "reload")}
 
     def choose(self, servers: Sequence[ServerState], last: int) -> int | None:
         """See python_balancer.choose; None when the function makes a mistake, which is noted."""
         try:
-            index = self._call("choose", self._functions["choose"], servers, last)
+            index = self._call("choose", servers, last)
             if index is None or (type(index) is int and 0 <= index < len(servers)):
                 return index
             raise Mistake(f"choose: want None or an index from 0 to {len(servers) - 1}, got {index!r:.60}")
@@ -79,7 +72,7 @@ class Decisions:
     def checked(self, state: ServerState, passed: bool) -> ServerState:
         """See python_balancer.checked; the state as it was when the function makes a mistake."""
         try:
-            new = self._call("checked", self._functions["checked"], state, passed, RISE, FALL)
+            new = self._call("checked", state, passed, RISE, FALL)
             if type(new) is ServerState and new.server == state.server:
                 return new
             raise Mistake(f"checked: want the server's new ServerState, got {new!r:.60}")
@@ -89,17 +82,17 @@ class Decisions:
 
     def reload(self, servers: Sequence[ServerState], wanted: Sequence[Server]) -> tuple[ServerState, ...]:
         """See python_balancer.reload. Raises Mistake."""
-        states = self._call("reload", self._functions["reload"], servers, wanted)
+        states = self._call("reload", servers, wanted)
         if isinstance(states, list | tuple) and all(type(state) is ServerState for state in states):
             return tuple(states)
-        raise self._note(Mistake(f"reload: want a tuple of ServerState, got {states!r:.60}"))
+        raise Mistake(f"reload: want a tuple of ServerState, got {states!r:.60}")
 
-    def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _call(self, name: str, *arguments: Any) -> Any:
         if not self._limited:
-            return function(*arguments)
+            return self._functions[name](*arguments)
         signal.setitimer(signal.ITIMER_REAL, CALL_LIMIT)
         try:
-            return function(*arguments)
+            return self._functions[name](*arguments)
         except TimeoutError:
             raise Mistake(f"{name}: no answer within {CALL_LIMIT} s") from None
         except BaseException as error:  # also SystemExit: a student's file does not end the balancer
@@ -107,25 +100,13 @@ class Decisions:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _note(self, mistake: Mistake) -> Mistake:
+    def _note(self, mistake: Mistake) -> None:
         if str(mistake) not in self.mistakes:
             self.mistakes.append(str(mistake))
-            print_line(f"mistake: {mistake}")
-        return mistake
 
 
 def _out_of_time(_: int, __: FrameType | None) -> None:
     raise TimeoutError
-
-
-def _load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("student_balancer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass
@@ -151,10 +132,9 @@ class Backend:
 
 
 class PythonBalancer:
-    """Serves the frontends of a configuration file until its task is cancelled."""
+    """Serves the frontends of its configuration, by decisions that it does not make itself."""
 
-    def __init__(self, configuration: Path, decisions: Decisions) -> None:
-        self._configuration = configuration
+    def __init__(self, decisions: Decisions) -> None:
         self._decisions = decisions
         self.backends: dict[tuple[str, int], Backend] = {}
         self.log: deque[str] = deque(maxlen=LOG_LINES)
@@ -162,9 +142,9 @@ class PythonBalancer:
 
     # ------------------------------------------------------------ a new configuration
 
-    def load(self) -> None:
-        """Serve what the file says now. Raises ValueError, OSError or Mistake, and goes on as before then."""
-        frontends = python_balancer.parse(self._configuration.read_text())
+    def load(self, text: str) -> None:
+        """Serve what a configuration says. Raises ValueError, OSError or Mistake, and goes on as before then."""
+        frontends = parse(text)
         wanted = {(frontend.address, frontend.port): frontend for frontend in frontends}
         if len(wanted) < len(frontends):
             raise ValueError("two frontends have the same address and port: give each its own")
@@ -224,7 +204,7 @@ class PythonBalancer:
             try:
                 client, address = await loop.sock_accept(backend.listener)
             except OSError as error:  # the client has gone again, or there are no descriptors left
-                print_line(f"accept: {error.strerror}")
+                self.log.append(f"accept: {error.strerror}")
                 await asyncio.sleep(BUSY_PAUSE)
                 continue
             task = asyncio.create_task(self._serve(backend, client, address))
@@ -352,9 +332,3 @@ async def _answers(server: Server) -> bool:
 
 def _pair(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def print_line(line: str) -> None:
-    """Write a line to the balancer's own log file."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

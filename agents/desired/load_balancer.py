@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from agents.desired.nodes import node_addresses
 from agents.desired.objects import Obj, namespaced_name
-from netfns.balancer import Frontend, Server
+from netfns.balancer_types import Frontend, Server
 
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 Given = Mapping[tuple[str, str], tuple[str, ...]]  # (namespace, name) of a Service -> its addresses

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +63,8 @@ def control(lab: RunningLab, path: str) -> str:
 
 
 def process(lab: RunningLab) -> str:
-    return lab.output("lb/lb2", "pgrep", "-f", "^[^ ]*python[^ ]* -m netfns.python_balancer_control").strip()
+    """The confined process; its launcher, which has the same command line, is older."""
+    return lab.output("lb/lb2", "pgrep", "-n", "-f", "agents.python_balancer_process import main").strip()
 
 
 def test_it_serves_its_class_without_rights_and_is_started_again(served: RunningLab) -> None:
@@ -88,12 +90,46 @@ def test_it_serves_its_class_without_rights_and_is_started_again(served: Running
     assert "203.0.113.10:" in control(served, "/log"), "the client's own address is in the log"
 
     pid = process(served)
-    rights = served.output("lb/lb2", "grep", "-E", "^(Cap|NoNewPrivs)", f"/proc/{pid}/status")
-    assert set(rights.split()[1::2]) == {"0" * 16, "1"}
+    rights = served.output("lb/lb2", "grep", "-E", "^(Cap|NoNewPrivs|Seccomp:)", f"/proc/{pid}/status")
+    assert set(rights.split()[1::2]) == {"0" * 16, "1", "2"}, "no capability, none to come, a filter"
     lb2, its = (served.output("lb/lb2", "readlink", f"/proc/{who}/ns/net") for who in ("self", pid))
     assert its == lb2
 
     served.output("lb/lb2", "kill", "-9", pid)
     wait_until(answered, SERVED, "an answer of the next process", every=0.1)
     notes = [event.get("note") or event.get("message", "") for event in served.events()]
-    assert any("the Python balancer ended with status -9: it is started again" in note for note in notes)
+    assert any("the Python balancer ended with status 137: it is started again" in note for note in notes)
+
+
+STUDENT = """
+from netfns.balancer_types import ServerState
+
+def choose(servers, last):
+    return len(servers) - 1
+
+def checked(state, passed, rise, fall):
+    return open("/etc/passwd")
+
+def reload(servers, wanted):
+    return tuple(ServerState(server) for server in wanted)
+"""
+
+
+def test_a_students_file_decides_behind_the_walls(lab: RunningLab, tmp_path: Path) -> None:
+    file = tmp_path / "python_balancer.py"
+    file.write_text(STUDENT)
+    lab.apply(MANIFEST)
+    lab.ready_pods(1, NAMESPACE)
+    try:
+        assert lab.minipod("netfn", f"python_balancer={file}").returncode == 0
+        wait_until(lambda: address(lab, "python"), SERVED, "an address")
+        for _ in range(4):
+            assert lab.fetch("outside", f"http://{address(lab, 'python')}/hostname") == "echo"
+        statistics = json.loads(control(lab, "/stat.json"))
+        totals = [server["total"] for server in statistics["frontends"][0]["servers"]]
+        assert totals == [0, 0, 4]
+        (mistake,) = statistics["mistakes"]
+        assert mistake.startswith("checked: FileNotFoundError"), "the machine's files are not there"
+    finally:
+        assert lab.minipod("netfn", "python_balancer=reference").returncode == 0
+        lab.delete(MANIFEST)

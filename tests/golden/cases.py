@@ -6,8 +6,9 @@ from pathlib import Path
 
 from agents.node_rules import NodeRules
 from agents.policy_index import ClusterIndex
-from netfns import balancer, dns, host_port, masquerade, overlay, policy, python_balancer, service
-from netfns.balancer import Balancer, Frontend, Server
+from netfns import balancer, dns, host_port, masquerade, overlay, policy, python_balancer_config, service
+from netfns.balancer import Balancer
+from netfns.balancer_types import Frontend, Server
 from netfns.dns import ClusterNames, NamedEndpoint, NamedPod, NamedPort, NamedService
 from netfns.host_port import HostPort, HostPorts
 from netfns.masquerade import Masquerade
@@ -177,7 +178,7 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,
     "haproxy.cfg": lambda: balancer.render(BALANCER),
-    "balancer.cfg": lambda: python_balancer.render(BALANCER.frontends),
+    "balancer.cfg": lambda: python_balancer_config.render(BALANCER.frontends),
     "cluster.zone": lambda: dns.render(NAMES),
     "policy.nft": lambda: policy.render(policy_rules(WEB_POD, API_POD)),
     "policy-change.nft": lambda: policy.render_change(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from netfns import balancer, overlay, service
-from netfns.balancer import Balancer, Frontend, Server
+from netfns.balancer import Balancer
+from netfns.balancer_types import Frontend, Server
 from netfns.kernel import CommandError
 from netfns.service_types import ServiceProxy
 from tests.conformance.service import A1, B1, http

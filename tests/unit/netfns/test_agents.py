@@ -24,7 +24,7 @@ from agents.load_balancer import LoadBalancerAgent, Pool
 from agents.masquerade import MasqueradeAgent
 from agents.overlay import OverlayAgent
 from controlplane.api import API
-from netfns.balancer import Frontend, Server
+from netfns.balancer_types import Frontend, Server
 from netfns.kernel import CommandError
 from netfns.proxy_mode import proxy_mode
 

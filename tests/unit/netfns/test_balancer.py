@@ -1,6 +1,7 @@
 import pytest
 
-from netfns.balancer import Server, evaluate
+from netfns.balancer import evaluate
+from netfns.balancer_types import Server
 from tests.golden.cases import BALANCER
 
 

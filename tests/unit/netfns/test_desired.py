@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents import desired
-from netfns.balancer import Server
+from netfns.balancer_types import Server
 from netfns.dns import NamedEndpoint, NamedPod, NamedPort
 from netfns.overlay import Overlay, Vtep
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netfns.balancer import Server
-from netfns.python_balancer import ServerState, checked, choose, parse, reload, render
+from netfns.balancer_types import Server, ServerState
+from netfns.python_balancer import checked, choose, reload
+from netfns.python_balancer_config import parse, render
 from tests.golden.cases import BALANCER
 
 A, B, C = (Server(f"worker{number}", f"192.168.50.2{number}", 30080) for number in (1, 2, 3))
