@@ -113,7 +113,7 @@ class FieldErrors:
 
 def quote(value: Any) -> str:
     """A value as Kubernetes prints it inside a message: strings in double quotes, the rest as JSON."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
 
 
 def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> StatusError:

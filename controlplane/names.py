@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -156,3 +156,32 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
         return ip_address(text)
     except ValueError:
         return None
+
+
+def parse_range(text: str) -> IPv4Network | IPv6Network | None:
+    """A CIDR such as 10.9.8.0/24; bits below the prefix may be set, a prefix length must be there."""
+    address, slash, _ = text.partition("/")
+    if not slash or parse_address(address) is None:
+        return None
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+_SPECIAL = (
+    ("is_unspecified", "may not be unspecified (0.0.0.0 or ::)"),
+    ("is_loopback", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+    ("is_link_local", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+)
+_LINK_LOCAL_MULTICAST = (IPv4Network("224.0.0.0/24"), IPv6Network("ff02::/16"))
+
+
+def special_address(address: IPv4Address | IPv6Address) -> tuple[str, ...]:
+    """Why no Service may lead to an address that means something else on every machine."""
+    for attribute, complaint in _SPECIAL:
+        if getattr(address, attribute):
+            return (complaint,)
+    if any(address in network for network in _LINK_LOCAL_MULTICAST):
+        return ("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",)
+    return ()

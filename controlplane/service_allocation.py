@@ -51,6 +51,7 @@ class ServiceAllocation:
             for name in OF_LOAD_BALANCERS:
                 if name in spec and spec[name] == before.get(name):
                     del spec[name]
+        _drop_policy(spec, before)
         if spec["type"] == "ExternalName":
             _strip(spec, before)
         else:
@@ -106,9 +107,7 @@ class ServiceAllocation:
         if number is None:
             problem = f"must be an {family} address"
         elif number not in pool.numbers:
-            problem = (
-                f"provided IP ({given}) is not in the valid range. The range of valid IPs is {pool.network}"
-            )
+            problem = f"the provided IP ({given}) is not in the valid range. The range of valid IPs is {pool.network}"
         elif not pool.numbers.is_free_for(number, who):
             problem = "provided IP is already allocated"
         if problem:
@@ -134,12 +133,10 @@ class ServiceAllocation:
                 self._check_node_port(wanted, who, f"spec.ports[{index}].nodePort", found)
             taken.setdefault(wanted or 0, set()).add(port.get("protocol", ""))
             ports.append({**port, "nodePort": wanted} if wanted else port)
-        spec["ports"] = [
-            port
-            if port.get("nodePort") or not automatic
-            else {**port, "nodePort": self._next_node_port(port, ports, taken)}
-            for port in ports
-        ]
+        for index, port in enumerate(ports):
+            if automatic and not port.get("nodePort"):
+                ports[index] = {**port, "nodePort": self._next_node_port(port, ports, taken)}
+        spec["ports"] = ports
         self._give_health_port(spec, before, who, taken, found)
 
     def _check_node_port(self, number: int, who: Key, field: str, found: FieldErrors) -> None:
@@ -180,6 +177,14 @@ class ServiceAllocation:
         if wanted:
             self._check_node_port(wanted, who, "spec.healthCheckNodePort", found)
         spec["healthCheckNodePort"] = wanted or self._free_port(taken, "")
+
+
+def _drop_policy(spec: Obj, before: Obj) -> None:
+    """The external policy goes with the last way in from outside; one that is newly asked for is validation's."""
+    inherited = before and spec.get("externalTrafficPolicy") == before.get("externalTrafficPolicy")
+    outside = spec["type"] in WITH_NODE_PORTS or (spec["type"] == "ClusterIP" and spec.get("externalIPs"))
+    if inherited and not outside:
+        spec.pop("externalTrafficPolicy", None)
 
 
 def _strip(spec: Obj, before: Obj) -> None:

@@ -3,12 +3,13 @@
     Service (selector, ports) --+--> a slice for each address family, and for each way in which
     pods (labels, addresses) ---'    its named target ports resolve
 
-Sources: Kubernetes documentation "EndpointSlices"; KEP-1672 (terminating endpoints).
+Sources: Kubernetes documentation "EndpointSlices"; KEP-1672 (terminating endpoints), KEP-4444 and KEP-3015
+(trafficDistribution).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controlplane.controllers.pods import is_finished, is_ready
@@ -18,9 +19,10 @@ MAX_ENDPOINTS = 100  # in one slice
 Ports = tuple[tuple[str, str, int, str], ...]  # (name, protocol, number, appProtocol)
 
 
-def endpoint(service: Obj, pod: Obj, address: str) -> Obj:
+def endpoint(service: Obj, pod: Obj, address: str, zone: str = "") -> Obj:
     """One endpoint: ready means ready for new connections, serving means it would be if it were not going
-    away. It has the pod's host name when the pod says that the Service is its subdomain.
+    away. It has the pod's host name when the pod says that the Service is its subdomain, the zone of its
+    node, and the hints that the Service's trafficDistribution asks for.
     """
     publish_not_ready = bool(service["spec"].get("publishNotReadyAddresses"))
     terminating = "deletionTimestamp" in pod["metadata"]
@@ -43,7 +45,22 @@ def endpoint(service: Obj, pod: Obj, address: str) -> Obj:
     hostname = pod["spec"].get("hostname")
     if hostname and pod["spec"].get("subdomain") == service["metadata"]["name"]:
         result["hostname"] = hostname
+    if zone:
+        result["zone"] = zone
+    hints = _hints(service["spec"].get("trafficDistribution"), zone, result["nodeName"])
+    if hints and result["conditions"]["ready"]:
+        result["hints"] = hints
     return result
+
+
+def _hints(distribution: str | None, zone: str, node: str) -> Obj:
+    """For whom an endpoint is meant: its own zone, and with PreferSameNode its own node."""
+    hints: Obj = {}
+    if distribution and zone:
+        hints["forZones"] = [{"name": zone}]
+    if distribution == "PreferSameNode":
+        hints["forNodes"] = [{"name": node}]
+    return hints
 
 
 def addresses(pod: Obj, family: str) -> list[str]:
@@ -84,19 +101,19 @@ def _target_number(port: Obj, pod: Obj) -> int | None:
     return None
 
 
-def slices(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
+def slices(service: Obj, pods: Iterable[Obj], zone_of: Callable[[str], str] = lambda _: "") -> list[Obj]:
     """The wanted slices without names: addressType, ports, endpoints (ordered by address), at most
-    MAX_ENDPOINTS in each.
+    MAX_ENDPOINTS in each. `zone_of` tells the zone of a node, "" for none.
     """
     groups: dict[tuple[str, Ports], list[Obj]] = {}
     families = service["spec"].get("ipFamilies") or ["IPv4"]
     for pod in pods:
         if not belongs(pod):
             continue
-        ports = resolve_ports(service, pod)
+        ports, zone = resolve_ports(service, pod), zone_of(pod["spec"]["nodeName"])
         for family in families:
             for address in addresses(pod, family):
-                groups.setdefault((family, ports), []).append(endpoint(service, pod, address))
+                groups.setdefault((family, ports), []).append(endpoint(service, pod, address, zone))
     for family in families:
         if not any(key[0] == family for key in groups):
             groups[family, ()] = []

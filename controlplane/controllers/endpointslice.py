@@ -33,6 +33,7 @@ class EndpointSliceController:
         self._services = informers["Service"]
         self._pods = informers["Pod"]
         self._slices = informers["EndpointSlice"]
+        self._nodes = informers["Node"]
         self._pods_by_label = self._pods.index(_label_keys)
         self._services_by_label = self._services.index(_selector_key)
         self._slices_by_service = self._slices.index(_service_key)
@@ -40,6 +41,7 @@ class EndpointSliceController:
         self._services.on_change(lambda old, new: self.reconciler.enqueue(key_of(new or old or {})))
         self._pods.on_change(self._pod_changed)
         self._slices.on_change(self._slice_changed)
+        self._nodes.on_change(self._node_changed)
 
     async def run(self) -> None:
         """Works until cancelled."""
@@ -57,8 +59,16 @@ class EndpointSliceController:
         for key in _service_key(new or old or {}):
             self.reconciler.enqueue(key)
 
+    def _node_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """A node that is in another zone now takes its endpoints with it."""
+        if _zone(old) != _zone(new):
+            self.reconciler.enqueue_all(self._services.objects)
+
+    def _zone_of(self, node: str) -> str:
+        return _zone(self._nodes.objects.get(("", node)))
+
     async def _reconcile(self, key: Key) -> None:
-        for informer in (self._services, self._pods, self._slices):
+        for informer in (self._services, self._pods, self._slices, self._nodes):
             informer.catch_up()
         namespace, name = key
         service = self._services.get(namespace, name)
@@ -73,7 +83,7 @@ class EndpointSliceController:
             return
         if service["spec"]["type"] == "ExternalName":
             return
-        wanted = endpoints.slices(service, self._selected(service))
+        wanted = endpoints.slices(service, self._selected(service), self._zone_of)
         self._write(service, wanted, present)
 
     def _selected(self, service: Obj) -> Iterable[Obj]:
@@ -127,6 +137,10 @@ def _best(body: Obj, candidates: list[Obj]) -> Obj | None:
     return max(
         fitting, key=lambda entry: len(wanted & {e["addresses"][0] for e in entry.get("endpoints") or ()})
     )
+
+
+def _zone(node: Obj | None) -> str:
+    return str(labels_of(node).get("topology.kubernetes.io/zone", "")) if node is not None else ""
 
 
 def _label_keys(pod: Obj) -> Iterable[Hashable]:

@@ -4,6 +4,8 @@ to.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from controlplane import names
 from controlplane.errors import FieldErrors
 from controlplane.meta import Obj
@@ -13,13 +15,8 @@ from controlplane.validation.meta import complain, one_of, unchanged
 ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 MAX_ENDPOINTS = 1000
 MAX_ADDRESSES = 100
+MAX_HINTS = 8
 _VERSION = {"IPv4": 4, "IPv6": 6}
-_FORBIDDEN = (
-    ("is_unspecified", "may not be unspecified (0.0.0.0 or ::)"),
-    ("is_loopback", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-    ("is_link_local", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-    ("is_multicast", "may not be in the multicast range (224.0.0.0/4, ff00::/8)"),
-)
 
 
 def validate_slice(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
@@ -30,23 +27,45 @@ def validate_slice(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
     if len(endpoints) > MAX_ENDPOINTS:
         errors.too_many("endpoints", len(endpoints), MAX_ENDPOINTS)
     for index, endpoint in enumerate(endpoints):
-        addresses = endpoint.get("addresses") or []
-        if not addresses:
-            errors.required(f"endpoints[{index}].addresses", "must contain at least 1 address")
-        elif len(addresses) > MAX_ADDRESSES:
-            errors.too_many(f"endpoints[{index}].addresses", len(addresses), MAX_ADDRESSES)
-        for position, address in enumerate(addresses):
-            _validate_address(address, family, f"endpoints[{index}].addresses[{position}]", errors)
-        if endpoint.get("hostname"):
-            complain(
-                errors,
-                f"endpoints[{index}].hostname",
-                endpoint["hostname"],
-                names.dns_label(endpoint["hostname"]),
-            )
+        _validate_endpoint(endpoint, family, f"endpoints[{index}]", errors)
     _validate_ports(new.get("ports") or [], "ports", errors)
     if old is not None:
         unchanged(errors, "addressType", family, old.get("addressType"))
+
+
+def _validate_endpoint(endpoint: Obj, family: str, place: str, errors: FieldErrors) -> None:
+    addresses = endpoint.get("addresses") or []
+    if not addresses:
+        errors.required(f"{place}.addresses", "must contain at least 1 address")
+    elif len(addresses) > MAX_ADDRESSES:
+        errors.too_many(f"{place}.addresses", len(addresses), MAX_ADDRESSES)
+    for position, address in enumerate(addresses):
+        _validate_address(address, family, f"{place}.addresses[{position}]", errors)
+    checks: tuple[tuple[str, Callable[[str], tuple[str, ...]]], ...] = (
+        ("hostname", names.dns_label),
+        ("nodeName", names.dns_subdomain),
+    )
+    for field, check in checks:
+        if endpoint.get(field):
+            complain(errors, f"{place}.{field}", endpoint[field], check(endpoint[field]))
+    hints = endpoint.get("hints") or {}
+    _validate_hints(hints.get("forZones") or [], f"{place}.hints.forZones", names.label_value, errors)
+    _validate_hints(hints.get("forNodes") or [], f"{place}.hints.forNodes", names.dns_subdomain, errors)
+
+
+def _validate_hints(
+    hints: list[Obj], place: str, check: Callable[[str], tuple[str, ...]], errors: FieldErrors
+) -> None:
+    if len(hints) > MAX_HINTS:
+        errors.too_many(place, len(hints), MAX_HINTS)
+        return
+    seen: set[str] = set()
+    for index, hint in enumerate(hints):
+        name = hint.get("name", "")
+        if name in seen:
+            errors.duplicate(f"{place}[{index}].name", name)
+        seen.add(name)
+        complain(errors, f"{place}[{index}].name", name, check(name))
 
 
 def validate_endpoints(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
@@ -71,9 +90,7 @@ def _validate_address(address: str, family: str, field: str, errors: FieldErrors
         kind = family or "IP"
         errors.invalid(field, address, f"must be a valid {kind} address")
         return
-    for attribute, complaint in _FORBIDDEN:
-        if getattr(parsed, attribute):
-            errors.invalid(field, address, complaint)
+    complain(errors, field, address, names.special_address(parsed))
 
 
 def _validate_ports(ports: list[Obj], field: str, errors: FieldErrors) -> None:

@@ -17,6 +17,7 @@ AFFINITIES = ("ClientIP", "None")
 POLICIES = ("Cluster", "Local")
 DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 MAX_AFFINITY_SECONDS = 86400
+BAD_RANGE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
 def validate(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
@@ -72,12 +73,18 @@ def _validate_ports(ports: list[Obj], spec: Obj, errors: FieldErrors) -> None:
             errors.duplicate(f"{place}.name", name)
         seen_names.add(name)
         if (protocol, number) in seen_ports:
-            errors.duplicate(place, {"port": number, "protocol": protocol})
+            errors.duplicate(place, _written_by_go(protocol, number))
         seen_ports.add((protocol, number))
         node_port = port.get("nodePort", 0)
         if node_port and (protocol, node_port) in seen_node_ports:
             errors.duplicate(f"{place}.nodePort", node_port)
         seen_node_ports.add((protocol, node_port))
+
+
+def _written_by_go(protocol: str, number: int) -> Obj:
+    """A port as the real API server shows it in this message: with all fields of its own type."""
+    nothing: Obj = {"TargetPort": 0, "NodePort": 0}
+    return {"Name": "", "Protocol": protocol, "AppProtocol": None, "Port": number, **nothing}
 
 
 def _validate_port(port: Obj, place: str, spec: Obj, named: bool, errors: FieldErrors) -> None:
@@ -109,34 +116,58 @@ def _validate_affinity(spec: Obj, errors: FieldErrors) -> None:
 
 
 def _validate_policies(spec: Obj, kind: str, errors: FieldErrors) -> None:
-    if "externalTrafficPolicy" in spec:
-        one_of(errors, "spec.externalTrafficPolicy", spec["externalTrafficPolicy"], POLICIES)
     if "internalTrafficPolicy" in spec:
         one_of(errors, "spec.internalTrafficPolicy", spec["internalTrafficPolicy"], POLICIES)
     if "trafficDistribution" in spec:
         one_of(errors, "spec.trafficDistribution", spec["trafficDistribution"], DISTRIBUTIONS)
-    if spec.get("healthCheckNodePort") and not (
-        kind == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-    ):
+    policy = spec.get("externalTrafficPolicy")
+    if policy and not externally_accessible(spec):
+        text = "may only be set for externally-accessible services"
+        errors.invalid("spec.externalTrafficPolicy", policy, text)
+    elif policy:
+        one_of(errors, "spec.externalTrafficPolicy", policy, POLICIES)
+    if spec.get("healthCheckNodePort") and not (kind == "LoadBalancer" and policy == "Local"):
         text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         errors.invalid("spec.healthCheckNodePort", spec["healthCheckNodePort"], text)
 
 
+def externally_accessible(spec: Obj) -> bool:
+    """Whether a Service has a way in from outside the cluster."""
+    kind = spec["type"]
+    return kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and bool(spec.get("externalIPs")))
+
+
 def _validate_addresses(spec: Obj, errors: FieldErrors) -> None:
     for index, address in enumerate(spec.get("externalIPs") or ()):
-        if names.parse_address(address) is None:
+        parsed = names.parse_address(address)
+        if parsed is None:
             errors.invalid(f"spec.externalIPs[{index}]", address, BAD_ADDRESS)
+        else:
+            complain(errors, f"spec.externalIPs[{index}]", address, names.special_address(parsed))
+    _validate_source_ranges(spec, errors)
     wanted = spec.get("loadBalancerIP")
     if wanted and names.parse_address(wanted) is None:
         errors.invalid("spec.loadBalancerIP", wanted, BAD_ADDRESS)
 
 
+def _validate_source_ranges(spec: Obj, errors: FieldErrors) -> None:
+    place = "spec.LoadBalancerSourceRanges"  # so spelt by the real API server
+    ranges = spec.get("loadBalancerSourceRanges") or ()
+    if ranges and spec["type"] != "LoadBalancer":
+        errors.forbidden(place, "may only be used when `type` is 'LoadBalancer'")
+    for index, text in enumerate(ranges):
+        if names.parse_range(text.strip()) is None:
+            errors.invalid(f"{place}[{index}]", text.strip(), BAD_RANGE)
+
+
 def _validate_change(new: Obj, old: Obj, errors: FieldErrors) -> None:
     """Of addresses and families see service_families.py; the class of a load balancer stays."""
     validate_families_change(new, old, errors)
-    if (
-        old.get("loadBalancerClass")
-        and new["type"] == "LoadBalancer"
-        and new.get("loadBalancerClass") != old["loadBalancerClass"]
-    ):
+    if new["type"] != "LoadBalancer" or old["type"] != "LoadBalancer":
+        return
+    if new.get("loadBalancerClass") != old.get("loadBalancerClass"):
         errors.invalid("spec.loadBalancerClass", new.get("loadBalancerClass"), "may not change once set")
+    ports = [spec.get("healthCheckNodePort") for spec in (old, new)]
+    if all(ports) and ports[0] != ports[1]:
+        text = "cannot change healthCheckNodePort on loadBalancer service with externalTraffic=Local during update"
+        errors.invalid("spec.healthCheckNodePort", ports[1], text)

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from controlplane.controllers import node_lifecycle
 from controlplane.meta import condition, controller_of, micro_now
 
@@ -308,6 +310,36 @@ def test_a_hand_on_our_slice_is_put_right_and_hand_written_ones_stay(
         lab.api.delete("EndpointSlice", ours["metadata"]["name"], "default")
         await lab.until(lambda: len(_conditions(lab, "web")) == 1)
         assert lab.api.get("EndpointSlice", "kubernetes", "default")["endpoints"]
+
+    cluster(scenario)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "hints"),
+    [
+        (None, None),
+        ("PreferClose", {"forZones": [{"name": "zone-a"}]}),
+        ("PreferSameZone", {"forZones": [{"name": "zone-a"}]}),
+        ("PreferSameNode", {"forZones": [{"name": "zone-a"}], "forNodes": [{"name": "worker1"}]}),
+    ],
+)
+def test_traffic_distribution_becomes_hints(
+    cluster: Run, pod: Make, service: Make, distribution: str | None, hints: dict[str, Any] | None
+) -> None:
+    async def scenario(lab: Any) -> None:
+        lab.api.create(pod("a"))
+        lab.api.create(service(**({"trafficDistribution": distribution} if distribution else {})))
+        await lab.until(lambda: len(_conditions(lab, "web")) == 1)
+        node = _slices(lab, "web")[0]["endpoints"][0]["nodeName"]
+        label = {"topology.kubernetes.io/zone": "zone-a"}
+        lab.api.patch("Node", node, "", {"metadata": {"labels": label}})
+
+        def endpoint() -> dict[str, Any]:
+            return dict(_slices(lab, "web")[0]["endpoints"][0])
+
+        await lab.until(lambda: endpoint().get("zone") == "zone-a")
+        wanted = hints and {**hints, **({"forNodes": [{"name": node}]} if "forNodes" in hints else {})}
+        assert endpoint().get("hints") == wanted
 
     cluster(scenario)
 

@@ -113,7 +113,8 @@ def test_one_service_shares_a_node_port_between_protocols(api: API, service: Mak
     given = [
         port["nodePort"] for port in api.create(service("a", type="NodePort", ports=ports))["spec"]["ports"]
     ]
-    assert given[2] not in given[:2]
+    assert given[0] == given[1]
+    assert given[2] != given[0]
 
 
 def test_load_balancer_without_node_ports(api: API, service: Make) -> None:
@@ -126,6 +127,29 @@ def test_health_check_port_of_local_load_balancers(api: API, service: Make) -> N
     assert spec["healthCheckNodePort"] not in (None, spec["ports"][0]["nodePort"])
     spec = api.patch("Service", "a", "default", {"spec": {"externalTrafficPolicy": "Cluster"}})["spec"]
     assert "healthCheckNodePort" not in spec
+
+
+def test_a_health_check_port_may_not_change(api: API, service: Make) -> None:
+    api.create(service("a", type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30001))
+    assert "cannot change healthCheckNodePort" in refused(
+        lambda: api.patch("Service", "a", "default", {"spec": {"healthCheckNodePort": 30002}})
+    )
+
+
+def test_the_external_policy_goes_with_the_way_in_from_outside(api: API, service: Make) -> None:
+    api.create(service("a", type="NodePort", externalTrafficPolicy="Local"))
+    spec = api.patch("Service", "a", "default", {"spec": {"type": "ClusterIP"}})["spec"]
+    assert "externalTrafficPolicy" not in spec
+    assert "may only be set for externally-accessible services" in refused(
+        lambda: api.patch("Service", "a", "default", {"spec": {"externalTrafficPolicy": "Local"}})
+    )
+
+
+def test_a_load_balancers_class_may_not_be_set_later(api: API, service: Make) -> None:
+    api.create(service("a", type="LoadBalancer"))
+    assert 'spec.loadBalancerClass: Invalid value: "x.y/z": may not change once set' in refused(
+        lambda: api.patch("Service", "a", "default", {"spec": {"loadBalancerClass": "x.y/z"}})
+    )
 
 
 def test_single_family_cluster_refuses_dual_stack(api: API, service: Make) -> None:

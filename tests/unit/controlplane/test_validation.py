@@ -206,13 +206,36 @@ BAD = [
     (service(ports=TAKEN), 'spec.ports[1].name: Duplicate value: "x"'),
     (
         service(ports=[{"name": "x", "port": 1}, {"name": "y", "port": 1}]),
-        'spec.ports[1]: Duplicate value: {"port": 1, "protocol": "TCP"}',
+        'spec.ports[1]: Duplicate value: {"Name":"","Protocol":"TCP","AppProtocol":null,"Port":1,',
     ),
     (
         service(ports=[{"port": 1, "targetPort": "A_B"}]),
         'spec.ports[0].targetPort: Invalid value: "A_B": must contain only',
     ),
     (service(ports=[{"port": 1, "protocol": "X"}]), 'spec.ports[0].protocol: Unsupported value: "X"'),
+    (
+        service(externalIPs=["127.0.0.1"]),
+        'spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the loopback range',
+    ),
+    (
+        service(externalIPs=["fe80::1"]),
+        'spec.externalIPs[0]: Invalid value: "fe80::1": may not be in the link-local range',
+    ),
+    (service(externalIPs=["239.1.2.3"]), None),
+    (
+        service(loadBalancerSourceRanges=["10.0.0.0/8"]),
+        "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+    ),
+    (
+        service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/99"]),
+        'spec.LoadBalancerSourceRanges[0]: Invalid value: "10.0.0.0/99": must be a valid CIDR value',
+    ),
+    (service(type="LoadBalancer", loadBalancerSourceRanges=[" 10.1.2.3/8 "]), None),
+    (
+        service(externalTrafficPolicy="Local"),
+        'spec.externalTrafficPolicy: Invalid value: "Local": may only be set for externally-accessible',
+    ),
+    (service(externalTrafficPolicy="Local", externalIPs=["192.0.2.1"]), None),
     (
         service(ports=[{"port": 1, "nodePort": 30001}]),
         "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
@@ -244,7 +267,7 @@ BAD = [
     (deployment(selector={}), "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
     (
         deployment(selector={"matchLabels": {"a": "c"}}),
-        'spec.template.metadata.labels: Invalid value: {"a": "b"}: `selector` does not match template',
+        'spec.template.metadata.labels: Invalid value: {"a":"b"}: `selector` does not match template',
     ),
     (
         deployment(selector={"matchExpressions": [{"key": "a", "operator": "Near"}]}),
@@ -281,6 +304,26 @@ BAD = [
     (
         endpoint_slice("IPv4", "127.0.0.1"),
         'endpoints[0].addresses[0]: Invalid value: "127.0.0.1": may not be in the loopback',
+    ),
+    (
+        endpoint_slice("IPv4", "224.0.0.7"),
+        'endpoints[0].addresses[0]: Invalid value: "224.0.0.7": may not be in the link-local multicast range',
+    ),
+    (
+        endpoint_slice("IPv4", endpoints=[{"addresses": ["10.0.0.1"], "nodeName": "Bad Node"}]),
+        'endpoints[0].nodeName: Invalid value: "Bad Node"',
+    ),
+    (
+        endpoint_slice(
+            "IPv4", endpoints=[{"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": "a b"}]}}]
+        ),
+        'endpoints[0].hints.forZones[0].name: Invalid value: "a b"',
+    ),
+    (
+        endpoint_slice(
+            "IPv4", endpoints=[{"addresses": ["10.0.0.1"], "hints": {"forNodes": [{"name": "n"}] * 2}}]
+        ),
+        'endpoints[0].hints.forNodes[1].name: Duplicate value: "n"',
     ),
     (endpoint_slice("IPX"), 'addressType: Unsupported value: "IPX"'),
     (endpoint_slice("IPv6", endpoints=[{"addresses": []}]), "endpoints[0].addresses: Required value"),
