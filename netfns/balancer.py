@@ -46,7 +46,8 @@ def render(desired: Balancer) -> str:
     of `desired`.
 
     Everything is passed on as TCP, round robin over the servers that pass their check (every second, down
-    after 2 failures, up after 1 success). Sections are named after the owner, in the order of
+    after 2 failures, up after 1 success; by HTTP where there is a health-check port, and down at once).
+    Senders outside of the source ranges are turned away. Sections are named after the owner, in the order of
     `desired.frontends`.
     """
     sections = [GLOBAL.format(socket=desired.runtime_socket)]
@@ -73,16 +74,23 @@ defaults
 
 def _section(frontend: Frontend) -> str:
     name = f"{frontend.owner}@{frontend.address}"
+    health = frontend.health_check_port
+    # A node without endpoints says so at its first check; until then it would swallow connections.
+    check = f" port {health} fall 1" if health else ""
     servers = "".join(
-        f"    server {server.node} {_bracketed(server.address)}:{server.port}\n"
+        f"    server {server.node} {_bracketed(server.address)}:{server.port}{check}\n"
         for server in frontend.servers
     )
+    ranges = " ".join(frontend.source_ranges)
+    allowed = f"    tcp-request connection reject unless {{ src {ranges} }}\n" if ranges else ""
+    asked = "    option httpchk GET /healthz\n" if health else ""
     return (
         f"frontend {_word(name)}\n"
         f"    description {name}\n"
         f"    bind {_bracketed(frontend.address)}:{frontend.port}\n"
+        f"{allowed}"
         f"    default_backend {_word(name)}\n\n"
-        f"backend {_word(name)}\n{servers}"
+        f"backend {_word(name)}\n{asked}{servers}"
     )
 
 

@@ -16,12 +16,18 @@ class Server:
 
 @dataclass(frozen=True, order=True)
 class Frontend:
-    """One address and TCP port that clients use. `owner` is the service port, as `default/web:http`."""
+    """One address and TCP port that clients use. `owner` is the service port, as `default/web:http`.
+
+    `source_ranges` (CIDRs) are who may connect, none: everybody; `health_check_port` is where a server tells by
+    HTTP whether it is to get connections, 0: whoever takes a connection is.
+    """
 
     owner: str
     address: str
     port: int
     servers: tuple[Server, ...]
+    source_ranges: tuple[str, ...] = ()
+    health_check_port: int = 0
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,10 @@ def _assign(services: Iterable[Obj], pool: Sequence[str], before: Given) -> dict
     return given | {namespaced_name(obj): address for obj, address in zip(anywhere, free, strict=False)}
 
 
+def _source_ranges(service: Obj) -> list[str]:
+    return [text.strip() for text in service["spec"].get("loadBalancerSourceRanges") or ()]
+
+
 def _families(service: Obj) -> list[str]:
     return service["spec"].get("ipFamilies") or ["IPv4"]
 
@@ -114,5 +118,7 @@ def frontends(services: Iterable[Obj], given: Given, nodes: Iterable[Obj]) -> li
                     for node, address in targets
                     if _family(address) == _family(front)
                 )
-                found.append(Frontend(owner, front, port["port"], servers))
+                ranges = tuple(text for text in _source_ranges(obj) if _family(text) == _family(front))
+                health = obj["spec"].get("healthCheckNodePort") or 0
+                found.append(Frontend(owner, front, port["port"], servers, ranges, health))
     return found

@@ -102,6 +102,10 @@ BALANCER = Balancer(
         Frontend("default/web:http", "fd00:50::200", 80, (Server("worker1", "fd00:50::21", 30080),)),
     ),
 )
+# A Service with externalTrafficPolicy Local, for two ranges of senders only.
+CHOOSY = Frontend(
+    "default/local:http", "192.168.50.201", 80, NODE_PORTS, ("203.0.113.0/24", "10.0.0.0/8"), 30100
+)
 POSTGRES = (NamedPort("postgres", "TCP", 5432),)
 NAMES = ClusterNames(
     "cluster.local",
@@ -177,7 +181,7 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "service-change.nft": lambda: service.render_change(PROXY, CHANGED),
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,
-    "haproxy.cfg": lambda: balancer.render(BALANCER),
+    "haproxy.cfg": lambda: balancer.render(replace(BALANCER, frontends=(*BALANCER.frontends, CHOOSY))),
     "balancer.cfg": lambda: python_balancer_config.render(BALANCER.frontends),
     "cluster.zone": lambda: dns.render(NAMES),
     "policy.nft": lambda: policy.render(policy_rules(WEB_POD, API_POD)),

@@ -200,6 +200,15 @@ def test_frontends_are_tcp_ports_with_all_nodes_behind_them() -> None:
     assert found.servers == (Server("worker1", "192.168.50.21", 30080),)
 
 
+def test_a_frontend_knows_who_may_come_and_whom_to_ask() -> None:
+    obj = balanced(
+        "a", "0", loadBalancerSourceRanges=["203.0.113.0/24", "2001:db8::/32"], healthCheckNodePort=30100
+    )
+    given = {("default", "a"): ("192.168.50.200",)}
+    (found,) = desired.frontends([obj], given, [node("worker1", "192.168.50.21")])
+    assert (found.source_ranges, found.health_check_port) == (("203.0.113.0/24",), 30100)
+
+
 def test_behind_a_frontend_are_the_nodes_addresses_of_its_family() -> None:
     given = {("default", "a"): ("192.168.50.200", "fd00:50::200")}
     nodes = [node("worker1", "192.168.50.21"), node("worker2", "192.168.50.22")]
