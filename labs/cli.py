@@ -106,6 +106,22 @@ COMMANDS: dict[str, Command] = {
     "kubeconfig": Command(
         "access:kubeconfig", "print the path of the lab's kubeconfig", "KUBECONFIG=$(minipod kubeconfig) k9s"
     ),
+    "lab": Command(
+        "lab:lab",
+        "the course: list, start, check, hint, reset, solution, release",
+        "minipod lab start 03-across-nodes; minipod lab check; minipod lab hint",
+        (
+            argument("action", choices=("list", "start", "check", "hint", "reset", "solution", "release")),
+            argument(
+                "lab", nargs="?", default="", help="such as 03-across-nodes, 03, or a hand-out's folder"
+            ),
+            argument("--check", default="", metavar="NAME", help="hint: of this check"),
+            argument("--yes", action="store_true", help="solution: without an attempt"),
+            argument("--to", default=".", metavar="FOLDER", help="release: where to write the folder"),
+            argument("--archive", default="", metavar="FILE", help="release: write a .tar.gz instead"),
+            OUTPUT,
+        ),
+    ),
     "netfn": Command(
         "netfn:netfn",
         "a student's file takes the seat of a network function",

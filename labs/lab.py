@@ -121,6 +121,12 @@ class Lab:
             return Completed(tuple(argv), 124, partial, f"no end after {timeout} s")
         return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
 
+    def popen(self, machine: str, argv: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+        """Start a command on a machine or in a pod; it ends with the process that is returned. Options are Popen's."""
+        command, env = self._command(machine, argv, "")
+        process: subprocess.Popen[bytes] = subprocess.Popen(command, env=env, **options)
+        return process
+
     def socket(self, machine: str, family: int, kind: int) -> socket.socket:
         """A socket made in the network of a machine or a pod; what is sent on it is sent from there."""
         _, descriptors = self.ask(do="socket", machine=machine, family=int(family), type=int(kind))
