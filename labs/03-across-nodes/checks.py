@@ -130,13 +130,18 @@ def test_node_to_pod(lab, pod, probe):
     "A header of 50 bytes is put before each packet. What is left of 1500?",
     f"`link add vxlan0 … mtu {MTU}`.",
 )
-def test_size(pod, probe):
-    """A packet of 1450 bytes passes the tunnel in one piece, and the node itself refuses to send a larger one."""
-    ben, headers = pod("ben"), 28
-    passed = probe.ping("node/worker1", ben.address, MTU - headers, fragment=False)
-    probe.expect(passed, f"a packet of {MTU} bytes arrives")
-    passed = probe.ping("node/worker1", ben.address, MTU + 1 - headers, fragment=False)
-    probe.expect(not passed, f"a packet of {MTU + 1} bytes is refused: message too long, mtu={MTU}")
+def test_size(lab, pod, probe):
+    """A packet of 1450 bytes passes the tunnel in one piece, and a node itself refuses to send a larger one."""
+    anna, ben, headers = pod("anna"), pod("ben"), 28
+    answer = probe.udp(anna, ben.address, 8081, "echo ".ljust(MTU - headers, "x"))
+    probe.expect(answer.answered, f"a datagram that fills a packet of {MTU} bytes is answered")
+    size = str(MTU + 1 - headers)
+    sent = lab.exec("node/worker1", "ping", "-c1", "-W1", "-Mdo", "-s", size, ben.address, timeout=5.0)
+    probe.note(f"pinged {ben.address} with {size} bytes from node/worker1, not to be fragmented")
+    said = (sent.stdout + sent.stderr).strip()
+    probe.expect(
+        "message too long" in said.lower(), f"worker1 itself says: message too long, mtu={MTU}", said[-120:]
+    )
 
 
 @pytest.mark.points(5)
@@ -164,7 +169,7 @@ def test_nothing_is_flooded(lab, probe):
 @pytest.mark.visibility("hidden")
 @pytest.mark.guide("Step 6: both families")
 def test_ranges_of_both_families(student, probe):
-    """A node with an IPv4 and an IPv6 range gets addresses, neighbours and routes for both."""
+    """A node with an IPv4 and an IPv6 range is reached by routes to both."""
     local = Vtep("n1", "192.168.50.31", ("10.244.7.0/24", "fd00:244:0:7::/64"))
     peer = Vtep("n2", "192.168.50.32", ("10.244.8.0/24", "fd00:244:0:8::/64"))
     words = [line.split() for line in student.call("render", Overlay(local, (peer,))).ip.splitlines()]
@@ -172,10 +177,4 @@ def test_ranges_of_both_families(student, probe):
     routes = {word for line in words if line[0] == "route" for word in line if "/" in word}
     probe.expect(
         set(peer.pod_cidrs) <= routes, f"routes to {' and '.join(peer.pod_cidrs)}", f"routes to {routes}"
-    )
-    own = {word for line in words if line[0].startswith("addr") for word in line if "/" in word}
-    probe.expect(
-        own == {"10.244.7.0/32", "fd00:244:0:7::/128"},
-        "the addresses 10.244.7.0/32, fd00:244:0:7::/128",
-        f"{own}",
     )

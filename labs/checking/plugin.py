@@ -60,7 +60,7 @@ class Checks:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self._settings = settings
-        self._failures: dict[str, BaseException] = {}
+        self._failures: dict[str, tuple[BaseException, Story]] = {}
         self._seconds: dict[str, float] = {}
         self._out = os.fdopen(settings["out"], "w", buffering=1)
 
@@ -91,9 +91,8 @@ class Checks:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
-            error = self._failures.get(item.nodeid)
+            error, story = self._failures.get(item.nodeid, (None, None))
             verdict = _verdict(error)
-            story = None if error is None else _story(item, error)
             self._seconds[item.nodeid] = round(time.monotonic() - started, 2)
             self._tell(result=asdict(self._result(item, verdict, story)))
 
@@ -103,7 +102,8 @@ class Checks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep what went wrong: in the check, or before or after it."""
         if call.excinfo is not None:
-            self._failures.setdefault(item.nodeid, call.excinfo.value)
+            error = call.excinfo.value
+            self._failures.setdefault(item.nodeid, (error, _story(item, error)))
         return (yield)
 
     def _result(self, item: pytest.Item, verdict: str, story: Story | None) -> CheckResult:
@@ -162,7 +162,7 @@ def _story(item: pytest.Item, error: BaseException) -> Story:
     """The story that a failure brings with it, or one made of what was done until then."""
     if isinstance(error, NotAsExpected):
         return error.story
-    probe = getattr(item, "funcargs", {}).get("probe")
+    probe = (getattr(item, "funcargs", None) or {}).get("probe")
     did = tuple(probe.did) if isinstance(probe, Probe) else ()
     saw = f"{type(error).__name__}: {error}".splitlines()[0]
     if isinstance(error, OutOfTime):

@@ -71,7 +71,8 @@ class Probe:
     ) -> Outcome:
         """One datagram with a text, and the answer to it."""
         send = partial(self._lab.udp, _machine(source), address, port, text.encode())
-        return self._sent(Sent(source, "udp", address, port, send), f"“{text}”", wait)
+        shown = f"“{text}”" if len(text) < 40 else f"{len(text)} bytes"
+        return self._sent(Sent(source, "udp", address, port, send), shown, wait)
 
     def names(self, source: Source, address: str, port: int, times: int) -> list[str]:
         """Who answers `times` requests, each on a connection of its own; "" where nobody does."""
@@ -84,16 +85,6 @@ class Probe:
         counts = {name or "nobody": found.count(name) for name in dict.fromkeys(found)}
         self._saw = "answers from " + ", ".join(f"{name} ({count})" for name, count in counts.items())
         return found
-
-    def ping(self, source: Source, address: str, size: int = 56, fragment: bool = True) -> bool:
-        """Whether an echo request with `size` bytes is answered; fragment=False forbids to take it apart."""
-        argv = ["ping", "-6" if ":" in address else "-4", "-c1", "-W1", f"-s{size}"]
-        argv += [] if fragment else ["-Mdo"]
-        done = self._lab.exec(_machine(source), [*argv, address], timeout=5.0)
-        self.did.append(f"pinged {address} with {size} bytes from {_name(source)}")
-        self._saw = "an answer" if done.status == 0 else _last_line(done.stdout + done.stderr) or "no answer"
-        self._last = None
-        return done.status == 0
 
     # ---------------------------------------------------------------- judging
 
@@ -162,8 +153,3 @@ def _name(source: Source) -> str:
 
 def _place(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip() and "rtt" not in line]
-    return lines[-1].strip()[:120] if lines else ""

@@ -168,7 +168,7 @@ def _results(
     if not expected and process.returncode in (0, 1):
         return
     if not timed_out and process.returncode not in (0, 1):
-        raise LabError(f"{definition.folder / CHECKS}: {_reason(output)}")
+        raise LabError(f"{definition.folder / CHECKS}: exit status {process.returncode}: {_reason(output)}")
     for left in expected.values():
         saw = f"not reached within {time_limit:.0f} s, the limit for all checks together"
         result = replace(left, verdict="timeout", story=Story((), left.title, saw))

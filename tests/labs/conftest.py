@@ -1,0 +1,58 @@
+"""One running lab for each lab of the course; submissions take its seats one after the other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labs import launch
+from labs.checking.report import Report
+from labs.checking.run import run_checks
+from labs.course.definition import LabDefinition
+from labs.lab import Lab
+from labs.state import StateFolder
+
+
+class Course:
+    """Starts a lab when it is first asked for, and ends it when another one is."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._running: dict[str, Lab] = {}
+        self._number = 0
+
+    def lab(self, definition: LabDefinition) -> Lab:
+        if definition.name not in self._running:
+            self.end()
+            name = f"test-{definition.name}"
+            launch.up(StateFolder.of(name), definition.cluster, progress=lambda _: None)
+            self._running[definition.name] = Lab.attach(name)
+        return self._running[definition.name]
+
+    def check(self, definition: LabDefinition, files: dict[str, str]) -> Report:
+        """Check a submission made of these texts."""
+        self._number += 1
+        folder = self._scratch / f"{definition.name}-{self._number}"
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        return run_checks(definition, self.lab(definition), folder)
+
+    def end(self) -> None:
+        for name in list(self._running):
+            self._running.pop(name).down()
+
+
+@pytest.fixture(scope="session")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
+    """The course, with a folder for its running labs that is its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIPOD_HOME", str(tmp_path_factory.mktemp("course-home")))
+        found = Course(tmp_path_factory.mktemp("submissions"))
+        yield found
+        found.end()
+
+
+@pytest.fixture(autouse=True)
+def _no_lab_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINIPOD_LAB", raising=False)
