@@ -132,11 +132,12 @@ class KubeProxy(Agent):
 
     def _apply(self, before: ServiceProxy, wanted: ServiceProxy, *, rebuild: bool) -> None:
         """Turn the kernel from `before` into `wanted`; on a rebuild, from anything at all."""
-        if rebuild or self.mode.render_change is None:
-            self.mode.prepare(self._machine)
-            self.mode.apply(self._machine, self.mode.render(wanted))
-        elif text := self.mode.render_change(before, wanted):
-            self.mode.apply(self._machine, text)
+        mode = self.mode  # one for all of the step: it may be swapped meanwhile
+        if rebuild or mode.render_change is None:
+            mode.prepare(self._machine)
+            mode.apply(self._machine, mode.render(wanted))
+        elif text := mode.render_change(before, wanted):
+            mode.apply(self._machine, text)
         service_flows.forget(self._machine, service_flows.stale(before, wanted))
 
     async def _tell_health(self, touched: Iterable[Key]) -> None:

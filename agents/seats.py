@@ -140,10 +140,22 @@ async def _of_all(work: Iterable[Any]) -> list[Any]:
 
 
 class AgentHolder:
-    """An agent in a seat: `put` gives it the functions, `reference` are those that it has otherwise."""
+    """An agent in a seat: `put` gives it the functions, `reference` are those that it has otherwise.
 
-    def __init__(self, agent: Agent, kernel: Kernel, reference: Any, put: Callable[[Any], None]) -> None:
+    beside: a student's rules would stand beside the reference's instead of replacing them, so what is left is removed.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        kernel: Kernel,
+        reference: Any,
+        put: Callable[[Any], None],
+        *,
+        beside: bool = False,
+    ) -> None:
         self._agent, self._kernel, self._reference, self._put = agent, kernel, reference, put
+        self._beside = beside
         self._functions = reference
 
     @property
@@ -153,8 +165,10 @@ class AgentHolder:
 
     async def take(self, functions: Any) -> None:
         """See Holder."""
-        self._functions = self._reference if functions is None else functions
+        old, self._functions = self._functions, self._reference if functions is None else functions
         self._put(self._functions)
+        if self._beside and old is not self._functions:
+            await asyncio.to_thread(old.remove, self._kernel)
         self._agent.resync()
 
     async def clear(self) -> None:
@@ -205,6 +219,7 @@ class StudentService:
 
     prepare = staticmethod(service.prepare)
     observe = staticmethod(service.observe)
+    remove = staticmethod(service.remove)
     render_change = None
 
     def __init__(self, process: SeatProcess) -> None:
@@ -224,10 +239,9 @@ class StudentService:
         kernel.nft(text)
 
     @staticmethod
-    def remove(kernel: Kernel) -> None:
-        """Take both tables away."""
-        tables = [f"{family} {service.TABLE}" for family in ("ip", "ip6")]
-        kernel.nft("".join(f"table {table}\ndelete table {table}\n" for table in tables))
+    def intact(kernel: Kernel) -> bool:
+        """Whether there is a table at all: what should be in it, only the student knows."""
+        return bool(service.observe(kernel))
 
 
 def _the_process(process: SeatProcess) -> SeatProcess:

@@ -121,15 +121,23 @@ class Cluster:
             kubelet = Kubelet(shared, machine, kernel, addresses, role, policy)
             self.kubelets[spot.name] = kubelet
             carrier = OverlayAgent(self.api, spot.name, kernel)
-            put_overlay = partial(setattr, carrier, "functions")
-            self.seats.add("overlay", AgentHolder(carrier, kernel, overlay, put_overlay))
             way_out = MasqueradeAgent(self.api, spot.name, kernel, self._pod_cidrs)
             health = HealthChecks(kernel.listen)
             proxy = KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs, mode, health)
             self._parts += [agent.run() for agent in (carrier, policy, way_out, proxy)]
             with_rules = (policy, way_out, proxy)
             self._parts.append(RulesWatch(kernel, [agent.rules_changed for agent in with_rules]).run())
+            self._add_seats(kernel, carrier, proxy)
         self._parts.append(guardian.run())
+
+    def _add_seats(self, kernel: NodeKernel, carrier: OverlayAgent, proxy: KubeProxy) -> None:
+        """The seats of one node that a student's file can take."""
+        put = partial(setattr, carrier, "functions")
+        self.seats.add("overlay", AgentHolder(carrier, kernel, overlay, put))
+        # A student's Services are nftables' table `service`, which another mode's rules would stand beside.
+        beside = self.config.proxy_mode != "nftables"
+        put = partial(setattr, proxy, "mode")
+        self.seats.add("service", AgentHolder(proxy, kernel, proxy.mode, put, beside=beside))
 
     def _add_services(self) -> None:
         """What serves the cluster from machines that are no nodes, and the records of its DNS."""
