@@ -29,11 +29,11 @@ from labs.check.subjects import Witness
 from labs.checking.ground import NAMESPACE, CourseLab
 from labs.checking.probe import NotAsExpected, Probe
 from labs.checking.report import VISIBILITIES, CheckResult, Story
+from labs.checking.run import SETTINGS
 from labs.checking.student import Student
 from labs.errors import LabError
 from labs.lab import Lab
 
-SETTINGS = "MINIPOD_CHECK"
 LIMIT = 20.0  # seconds for a check that does not say
 MARKS = (
     "points(number): what the check is worth",

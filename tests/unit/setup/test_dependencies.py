@@ -20,7 +20,12 @@ DISTRIBUTION = {
     "pkg_resources": "setuptools",
 }
 # Files that only an extra's user runs: a glob of paths -> the extra.
-EXTRA = {"topo/ryu_launcher.py": "ryu", "labs/*/checks.py": "test", "labs/walk.py": "notebook"}
+EXTRA = {
+    "topo/ryu_launcher.py": "ryu",
+    "labs/*/checks.py": "test",
+    "labs/checking/plugin.py": "test",
+    "labs/walk.py": "notebook",
+}
 
 
 def declared(extra: str = "") -> set[str]:
