@@ -11,6 +11,7 @@ Source: pidfd_open(2), which tells the end of a process without a thread that wa
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -19,8 +20,8 @@ from typing import Any, Protocol
 
 from netfns.kernel import Kernel
 
+log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between an end and the next start
-
 
 NOT_STARTED = 127  # the status that a shell gives to a command that it cannot start
 
@@ -74,7 +75,8 @@ class Daemon:
             started = asyncio.get_running_loop().time()
             try:
                 status = await self._once()
-            except OSError:
+            except OSError as error:
+                log.warning("%s: %s: not started", self._argv[0], error)
                 status = NOT_STARTED
             self._on_exit(status)
             lived = asyncio.get_running_loop().time() - started
@@ -83,10 +85,10 @@ class Daemon:
 
     async def _once(self) -> int:
         """Run the command to its end; its exit status."""
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as output:
             options = {"stdin": subprocess.DEVNULL, **self._options}
             process: Process = self._machine.spawn(
-                self._argv, stdout=log, stderr=subprocess.STDOUT, **options
+                self._argv, stdout=output, stderr=subprocess.STDOUT, **options
             )
         self._process = process
         try:

@@ -38,7 +38,6 @@ _FILES = {
 }
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_here = threading.local()
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,9 @@ class Namespaces:
     def entered(self, flags: int = POD) -> Iterator[None]:
         """Within the block the calling thread is in these namespaces (of the kinds in `flags`). Raises OSError."""
         home = _home()
-        if flags & MOUNT and not getattr(_here, "own_fs", False):
-            syscalls.unshare(
-                syscalls.CLONE_FS
-            )  # setns refuses a mount namespace to threads that share a root
-            _here.own_fs = True
+        if flags & MOUNT:
+            # setns refuses a mount namespace to a thread that shares its root, as each does with those that it starts.
+            syscalls.unshare(syscalls.CLONE_FS)
         went = self.join(flags)
         try:
             yield
