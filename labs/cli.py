@@ -166,6 +166,35 @@ COMMANDS: dict[str, Command] = {
             OUTPUT,
         ),
     ),
+    "policy": Command(
+        "policy:policy",
+        "what NetworkPolicies do: why a packet passes or not, who reaches whom, what is denied",
+        "minipod policy why pod/web-1 service/db:5432; minipod policy matrix -n shop --port 80; minipod policy watch",
+        (
+            argument(
+                "what", choices=("why", "matrix", "watch"), help="one packet, all pods, or denied packets"
+            ),
+            argument(
+                "words",
+                nargs="*",
+                metavar="WORD",
+                help="of why: SOURCE DESTINATION:PORT[/udp]; pod/NAME[.NAMESPACE], service/NAME, node/NAME, an address",
+            ),
+            argument(
+                "-o", "--output", choices=("table", "json", "svg"), default="table", help="how it is printed"
+            ),
+            argument(
+                "-n",
+                "--namespace",
+                action="append",
+                default=[],
+                help="of matrix; may be repeated; default: all",
+            ),
+            argument("--port", default="80", metavar="PORT[/PROTOCOL]", help="of matrix; default 80/tcp"),
+            argument("-6", "--ipv6", action="store_true", help="by IPv6"),
+            argument("--seconds", type=float, help="of watch: end after so many; default: when interrupted"),
+        ),
+    ),
     "check": Command(
         "check:check",
         "the four communication types, proven by packets",

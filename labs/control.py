@@ -1,7 +1,7 @@
 """The lab's own door, beside the Kubernetes API: what only someone on the host asks for.
 
     {"do": "enter", "machine": "pod/web-1"}  ->  {"env"} with a pidfd, to go into its namespaces
-    {"do": "socket", "machine": …, "family": …, "type": …}   ->  {} with a socket made in that network
+    {"do": "socket", "machine": …, "family": …, "type": …, "protocol": …}   ->  {} with a socket made in that network
     {"do": "capture", "machine": …, "device": …}             ->  {} with a packet socket on that device
     {"do": "status"}                         ->  machines, nodes, pods in numbers
     {"do": "stop-kubelet", "node": …}        ->  {}: a node dies, as far as the cluster can tell
@@ -80,7 +80,8 @@ class ControlServer:
                     os.close(descriptor)
                 case "socket":
                     family, kind = int(request["family"]), int(request["type"])
-                    self._send_socket(connection, request, lambda: socket.socket(family, kind))
+                    protocol = int(request.get("protocol", 0))
+                    self._send_socket(connection, request, lambda: socket.socket(family, kind, protocol))
                 case "capture":
                     device = str(request["device"])
                     self._send_socket(connection, request, lambda: capture.open_socket(device))

@@ -127,9 +127,11 @@ class Lab:
         process: subprocess.Popen[bytes] = subprocess.Popen(command, env=env, **options)
         return process
 
-    def socket(self, machine: str, family: int, kind: int) -> socket.socket:
+    def socket(self, machine: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """A socket made in the network of a machine or a pod; what is sent on it is sent from there."""
-        _, descriptors = self.ask(do="socket", machine=machine, family=int(family), type=int(kind))
+        _, descriptors = self.ask(
+            do="socket", machine=machine, family=int(family), type=int(kind), protocol=int(protocol)
+        )
         return socket.socket(fileno=descriptors[0])
 
     def capture(self, machine: str, device: str = "eth0") -> Capture:

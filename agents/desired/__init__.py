@@ -35,8 +35,8 @@ from agents.desired.load_balancer import (
 )
 from agents.desired.names import named_pod, named_service
 from agents.desired.nodes import masquerade, node_addresses, overlay, vtep
-from agents.desired.objects import Obj
-from agents.desired.policy import namespace_labels, network_policy, policy_pod
+from agents.desired.objects import Obj, namespaced_name
+from agents.desired.policy import namespace_labels, network_policy, policy_nodes, policy_pod
 from agents.desired.services import SERVICE_NAME, cluster_addresses, service, service_key
 
 __all__ = [
@@ -61,10 +61,12 @@ __all__ = [
     "named_pod",
     "named_service",
     "namespace_labels",
+    "namespaced_name",
     "network_policy",
     "node_addresses",
     "overlay",
     "place",
+    "policy_nodes",
     "policy_pod",
     "service",
     "service_key",

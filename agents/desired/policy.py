@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
 
+from agents.desired.nodes import node_addresses
 from agents.desired.objects import Obj, namespaced_name
 from netfns.policy_types import (
     Block,
@@ -106,3 +108,20 @@ def _named_ports(spec: Obj) -> tuple[NamedPort, ...]:
 def namespace_labels(obj: Obj) -> dict[str, str]:
     """A namespace's labels."""
     return dict(obj["metadata"].get("labels") or {})
+
+
+def policy_nodes(nodes: Iterable[Obj]) -> dict[str, tuple[str, ...]]:
+    """The addresses that each node speaks with to its own pods or to others': its own, and of each of its pod
+    ranges the first two, the tunnel's and the bridge's.
+    """
+    return {
+        node["metadata"]["name"]: (
+            *node_addresses(node),
+            *(
+                str(ip_network(cidr)[i])
+                for cidr in (node.get("spec") or {}).get("podCIDRs") or ()
+                for i in (0, 1)
+            ),
+        )
+        for node in nodes
+    }
