@@ -40,8 +40,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 from netfns import service_affinity as affinity
 from netfns.kernel import CommandError, Kernel
@@ -88,18 +88,20 @@ class Element:
     owner: str
     value: str = ""
 
-    def __str__(self) -> str:
+    @cached_property
+    def text(self) -> str:
+        """As nft has it between the braces."""
         text = f'{self.key} comment "{self.owner}"'
         return f"{text} : {self.value}" if self.value else text
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What services bring to a node: elements, the picks that these name, and the service ports (family,
-    owner, timeout) whose clients keep their endpoint.
+    """What services bring to a node: elements, those of this node's own frontends last; the picks that they
+    name; and the service ports (family, owner, timeout) whose clients keep their endpoint.
     """
 
-    elements: frozenset[Element] | tuple[Element, ...]
+    elements: tuple[Element, ...]
     picks: frozenset[tuple[str, Pick]]
     sticky: frozenset[tuple[str, str, int]]
 
@@ -181,7 +183,7 @@ def _table(family: str, desired: ServiceProxy, rules: Rules) -> str:
     held: dict[str, list[str]] = defaultdict(list)
     for element in rules.elements:
         if element.family == family:
-            held[element.place].append(str(element))
+            held[element.place].append(element.text)
     picks = {pick for its_family, pick in rules.picks if its_family == family} | {Pick(n) for n in ALWAYS}
     held["pickers"] = [f"{pick.number} : goto {chain}" for pick, chain in pickers(picks)]
     own = chains(picks, words)
@@ -331,7 +333,7 @@ def _commands(verb: str, elements: Iterable[Element]) -> list[str]:
     """One `add element` or `delete element` command for each set or map that is touched."""
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     for element in elements:
-        places[element.family, element.place].append(element.key if verb == "delete" else str(element))
+        places[element.family, element.place].append(element.key if verb == "delete" else element.text)
     return [
         f"{verb} element {family} {TABLE} {place} {{ {', '.join(sorted(texts))} }}"
         for (family, place), texts in sorted(places.items())
@@ -346,55 +348,76 @@ def _rules(desired: ServiceProxy, services: Iterable[Service]) -> Rules:
     everywhere, here = list[Element](), list[Element]()
     picks, sticky = set[tuple[str, Pick]](), set[tuple[str, str, int]]()
     for service in services:
-        for address in service.cluster_ips:
-            owner = f"{service.namespace}/{service.name}"
-            everywhere.append(Element(family_of(address), "cluster_ips", address, owner))
-        for frontend in frontends(desired, service):
-            family = family_of(frontend.address)
-            own = here if frontend.address in desired.node_addresses else everywhere
-            own += _frontend_elements(frontend)
-            here += _node_elements(desired, frontend)
-            if frontend.endpoints or frontend.short_cut:
-                picks.add((family, pick_of(frontend)))
-            if frontend.affinity_timeout:
-                sticky.add((family, frontend.owner, frontend.affinity_timeout))
+        portion = _portion(service, desired.node_addresses if _asks_for_addresses(service) else ())
+        everywhere += portion.everywhere
+        here += portion.here
+        here += portion.hairpins.get("", ())
+        here += portion.hairpins.get(desired.node, ())
+        picks |= portion.picks
+        sticky |= portion.sticky
     return Rules((*everywhere, *here), frozenset(picks), frozenset(sticky))
 
 
-@lru_cache(maxsize=16384)  # the nodes of a lab share most of their frontends
-def _frontend_elements(frontend: Frontend) -> tuple[Element, ...]:
-    """What a frontend brings to every node that has it."""
-    found = list[Element]()
+@dataclass
+class Portion:
+    """What one service brings: to every node, to the one with these addresses, and, by the node's name ("":
+    unknown, so to all), because of a node's own endpoints.
+    """
 
-    def add(place: str, key: str, value: str = "") -> None:
-        found.append(Element(family_of(frontend.address), place, key, frontend.owner, value))
+    everywhere: list[Element] = field(default_factory=list)
+    here: list[Element] = field(default_factory=list)
+    hairpins: dict[str, list[Element]] = field(default_factory=dict)
+    picks: set[tuple[str, Pick]] = field(default_factory=set)
+    sticky: set[tuple[str, str, int]] = field(default_factory=set)
 
-    key = _key(frontend)
-    if frontend.refusal:
-        add("no_endpoints" if frontend.refusal == "reject" else "no_local_endpoints", key)
-    if frontend.external and frontend.policy == CLUSTER and frontend.endpoints:
-        add("external", key)
-    if frontend.source_ranges:
-        add("firewalled", key)
-    if frontend.endpoints or frontend.short_cut:
-        add("services", key, pick_of(frontend).number)
-    for choice, number, endpoint in _numbered(frontend):
-        add("endpoints", f"{key} . {number}", f"{endpoint.address} . {endpoint.port}")
+
+def _asks_for_addresses(service: Service) -> bool:
+    return bool(service.load_balancer_source_ranges) or any(port.node_port for port in service.ports)
+
+
+@lru_cache(maxsize=4096)  # the nodes of a lab have most of their services in common
+def _portion(service: Service, node_addresses: tuple[str, ...]) -> Portion:
+    portion, node = Portion(), ServiceProxy("", node_addresses, (), ())
+    for address in service.cluster_ips:
+        owner = f"{service.namespace}/{service.name}"
+        portion.everywhere.append(Element(family_of(address), "cluster_ips", address, owner))
+    for frontend in frontends(node, service):
+        family = family_of(frontend.address)
+        own = portion.here if frontend.address in node_addresses else portion.everywhere
+        own += _frontend_elements(frontend)
+        key = _key(frontend)
+        for _, number, endpoint in _numbered(frontend):
+            itself = Element(family, "hairpin", f"{endpoint.address} . {key} . {number}", frontend.owner)
+            portion.hairpins.setdefault(endpoint.node, []).append(itself)
+        for source in allowed_sources(node, frontend):
+            portion.here.append(Element(family, "allowed", f"{source} . {key}", frontend.owner))
+        if frontend.endpoints or frontend.short_cut:
+            portion.picks.add((family, pick_of(frontend)))
         if frontend.affinity_timeout:
-            add("affinity_ids", f"{key} . {choice}", str(number & ~SHORT_CUT))
+            portion.sticky.add((family, frontend.owner, frontend.affinity_timeout))
+    return portion
+
+
+def _frontend_elements(frontend: Frontend) -> Iterator[Element]:
+    """What a frontend brings, but for what depends on the node."""
+    family, owner, key = family_of(frontend.address), frontend.owner, _key(frontend)
+    if frontend.refusal:
+        place = "no_endpoints" if frontend.refusal == "reject" else "no_local_endpoints"
+        yield Element(family, place, key, owner)
+    if frontend.external and frontend.policy == CLUSTER and frontend.endpoints:
+        yield Element(family, "external", key, owner)
+    if frontend.source_ranges:
+        yield Element(family, "firewalled", key, owner)
+    if frontend.endpoints or frontend.short_cut:
+        yield Element(family, "services", key, owner, pick_of(frontend).number)
+    for choice, number, endpoint in _numbered(frontend):
+        target = f"{endpoint.address} . {endpoint.port}"
+        yield Element(family, "endpoints", f"{key} . {number}", owner, target)
+        if frontend.affinity_timeout:
+            its_number = str(number & ~SHORT_CUT)
+            yield Element(family, "affinity_ids", f"{key} . {choice}", owner, its_number)
     if frontend.affinity_timeout:
-        add("affinity", key, f"jump {affinity.name_of(frontend.owner)}")
-    return tuple(found)
-
-
-def _node_elements(desired: ServiceProxy, frontend: Frontend) -> Iterator[Element]:
-    """What it brings besides because of the node's own endpoints and addresses."""
-    family, key = family_of(frontend.address), _key(frontend)
-    for _, number, endpoint in _numbered(frontend):
-        if endpoint.node in ("", desired.node):
-            yield Element(family, "hairpin", f"{endpoint.address} . {key} . {number}", frontend.owner)
-    for source in allowed_sources(desired, frontend):
-        yield Element(family, "allowed", f"{source} . {key}", frontend.owner)
+        yield Element(family, "affinity", key, owner, f"jump {affinity.name_of(owner)}")
 
 
 def _key(frontend: Frontend) -> str:

@@ -18,7 +18,8 @@ Sources: nft(8); socket(7), SO_SNDBUFFORCE; netlink(7).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 
 MOST = 128 * 1024  # characters of a transaction; its message is about as long
 ELEMENTS = 500  # of one command
@@ -52,10 +53,13 @@ def _short(line: str) -> Iterable[str]:
     return _in_parts(verb, f"{family} {table} {name}", elements)
 
 
-def _in_parts(verb: str, place: str, elements: str) -> Iterator[str]:
+@lru_cache(maxsize=16)  # the nodes of a lab have most of their elements in common
+def _in_parts(verb: str, place: str, elements: str) -> tuple[str, ...]:
     every = re.split(r",\s+", elements.strip())
-    for start in range(0, len(every), ELEMENTS):
-        yield f"{verb} element {place} {{ {', '.join(every[start : start + ELEMENTS])} }}"
+    return tuple(
+        f"{verb} element {place} {{ {', '.join(every[start : start + ELEMENTS])} }}"
+        for start in range(0, len(every), ELEMENTS)
+    )
 
 
 def _packed(pieces: Iterable[str], most: int) -> list[str]:

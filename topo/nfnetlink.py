@@ -23,6 +23,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 NETLINK_NETFILTER = 12
@@ -43,7 +44,7 @@ TYPE_BITS = 6
 VERDICTS = {"drop": 0, "accept": 1, "continue": -1, "jump": -3, "goto": -4, "return": -5}
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "icmp": 1, "icmpv6": 58}
 
-COMMAND = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
+HEAD = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ ")
 
 
 class Unknown(Exception):
@@ -76,11 +77,20 @@ def compile_elements(text: str, type_of: TypeOf) -> list[bytes] | None:
 
 
 def _compile(command: str, type_of: TypeOf) -> Iterator[bytes]:
-    found = COMMAND.fullmatch(command)
-    if found is None or found[2] not in FAMILIES:
+    found = HEAD.match(command)
+    if found is None or found[2] not in FAMILIES or not command.endswith(" }"):
         raise Unknown(command)
-    verb, family, table, name, elements = found.groups()
-    kind = type_of(family, table, name)
+    yield from _messages(command, type_of(*found.groups()[1:]))
+
+
+@lru_cache(maxsize=64)  # the nodes of a lab are given many of the same commands, one after the other
+def _messages(command: str, kind: SetType) -> tuple[bytes, ...]:
+    """The messages of one command, at most MOST_ELEMENTS elements in each."""
+    found = HEAD.match(command)
+    assert found is not None
+    verb, family, table, name = found.groups()
+    elements = command[found.end() : -2]
+    messages = []
     encoded = [_element(text, kind, verb) for text in elements.split(", ")]
     number, flags = (NEW_ELEMENT, CREATE) if verb == "add" else (DELETE_ELEMENT, 0)
     for start in range(0, len(encoded), MOST_ELEMENTS):
@@ -89,7 +99,8 @@ def _compile(command: str, type_of: TypeOf) -> Iterator[bytes]:
             + _attribute(2, f"{name}\0".encode())
             + _nested(3, (_nested(1, [one]) for one in encoded[start : start + MOST_ELEMENTS]))
         )
-        yield _message(number, REQUEST | flags, FAMILIES[family], body)
+        messages.append(_message(number, REQUEST | flags, FAMILIES[family], body))
+    return tuple(messages)
 
 
 def _element(text: str, kind: SetType, verb: str) -> bytes:
