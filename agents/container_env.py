@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from agents.resource_fields import resource_field
+
 Obj = dict[str, Any]
 Lookup = Callable[[str, str], Obj | None]
 _REFERENCE = re.compile(r"\$(\$|\(([-._a-zA-Z0-9]+)\))")
@@ -99,7 +101,7 @@ def _from_reference(pod: Obj, container: Obj, source: Obj, lookup: Lookup) -> st
     if "fieldRef" in source:
         return pod_field(pod, source["fieldRef"]["fieldPath"])
     if "resourceFieldRef" in source:
-        return _resource(container, source["resourceFieldRef"]["resource"])
+        return resource_field(container, source["resourceFieldRef"])
     kind, reference = _referred(source, {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"})
     obj = lookup(kind, reference["name"])
     data = data_of(obj) if obj is not None else {}
@@ -135,9 +137,3 @@ def pod_field(pod: Obj, path: str) -> str:
     for part in path.split("."):
         value = (value or {}).get(part)
     return "" if value is None else str(value)
-
-
-def _resource(container: Obj, resource: str) -> str:
-    """limits.cpu and its like, in whole units; a lab limits nothing, so an unset one is 0."""
-    part, _, name = resource.partition(".")
-    return str(((container.get("resources") or {}).get(part) or {}).get(name, "0"))

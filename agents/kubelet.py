@@ -28,6 +28,8 @@ from agents.pod_files import ClusterDns
 from agents.pod_sandbox import PodSandbox
 from agents.pod_status import timestamp
 from agents.pod_worker import PodWorker
+from agents.resource_fields import CAPACITY
+from agents.service_accounts import ServiceAccounts
 from controlplane.api import API
 from controlplane.errors import StatusError
 from controlplane.informer import Index, Informer
@@ -40,9 +42,6 @@ from topo.runtime import Runtime
 
 Obj = dict[str, Any]
 LEASE_NAMESPACE, LEASE_SECONDS, RENEW_EVERY = "kube-node-lease", 40, 10.0
-# What a node says it has. Containers are not limited, and stand-ins take next to nothing: so this is what manifests for
-# real machines ask for, and not what this machine has.
-CAPACITY = {"pods": "250", "cpu": "16", "memory": "64Gi", "ephemeral-storage": "256Gi"}
 HAS_IPV6 = Path(
     "/proc/sys/net/ipv6"
 ).exists()  # not so when it is left out of the kernel, or was disabled at boot
@@ -52,7 +51,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shared:
-    """What the kubelets of a lab share: the API, the pod runtime, image layers, and the Services by namespace."""
+    """What the kubelets of a lab share: the API, the pod runtime, image layers, Services by namespace, and the files of
+    service accounts.
+    """
 
     api: API
     runtime: Runtime
@@ -62,6 +63,7 @@ class Shared:
     all_nodes: (
         asyncio.Barrier
     )  # the nodes of a new lab become Ready together, so that the first pods are spread
+    accounts: ServiceAccounts
     images: ImageStore = field(default_factory=ImageStore)
 
 
@@ -91,6 +93,7 @@ class Kubelet:
         nobody enforces NetworkPolicies.
         """
         self.api, self.runtime, self.images = shared.api, shared.runtime, shared.images
+        self.accounts = shared.accounts
         self.cluster_dns = shared.cluster_dns
         self.name = machine.name
         self.addresses = tuple(addresses)
@@ -205,6 +208,8 @@ class Kubelet:
                 self._renew_lease()
             except StatusError as error:  # the journal is full: the node lives on all the same
                 log.warning("kubelet %s: its Lease is not renewed: %s", self.name, error)
+            with contextlib.suppress(OSError):  # the tokens are good for a while yet
+                self.accounts.refresh()
             for worker in tuple(self.workers.values()):
                 worker.refresh_volumes()
 

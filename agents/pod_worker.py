@@ -128,7 +128,7 @@ class PodWorker:
         """Write again what has changed in the ConfigMaps, Secrets and fields that the pod shows as files."""
         if self._places:
             with contextlib.suppress(ConfigError, OSError):  # they stay as they are
-                volumes.prepare(self.pod, self.folder / "volumes", self._lookup)
+                volumes.prepare(self.pod, self.folder / "volumes", self._lookup, self.kubelet.accounts)
 
     async def run(self) -> None:
         """Live until the pod's object is to go, then end the pod and remove it."""
@@ -209,7 +209,7 @@ class PodWorker:
             await asyncio.sleep(SANDBOX_RETRY)
 
     def _make_volumes(self) -> None:
-        self._places = volumes.prepare(self.pod, self.folder / "volumes", self._lookup)
+        self._places = volumes.prepare(self.pod, self.folder / "volumes", self._lookup, self.kubelet.accounts)
         for volume in self.pod["spec"].get("volumes") or ():
             if volumes.is_stand_in(volume):
                 text = f'volume "{volume["name"]}": an empty directory stands in for it'

@@ -3,6 +3,7 @@
     emptyDir                    an empty directory that lives as long as the pod
     configMap, secret,          files written from objects when the pod starts, and again when the objects change;
     downwardAPI, projected      each file appears whole (it is renamed into its place)
+    kube-api-access-…           the directory that all pods of a service account share (agents/service_accounts.py)
     hostPath                    a directory of the lab (never of the host)
     anything else               an empty directory, for a lab has no storage classes; the event says so
 
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.container_env import ConfigError, Lookup, data_of, pod_field
+from agents.resource_fields import container_named, resource_field
+from agents.service_accounts import ServiceAccounts
+from controlplane.pod_admission import ACCESS_SOURCES
 
 Obj = dict[str, Any]
 Mount = tuple[str, str, bool]
@@ -24,7 +28,7 @@ FILE_MODE = 0o644
 _FILES = ("configMap", "secret", "downwardAPI", "projected")
 
 
-def prepare(pod: Obj, folder: Path, lookup: Lookup) -> dict[str, Path]:
+def prepare(pod: Obj, folder: Path, lookup: Lookup, accounts: ServiceAccounts) -> dict[str, Path]:
     """Make every volume of a pod below `folder`, or bring it up to date; returns where each is.
 
     Raises ConfigError, OSError.
@@ -35,11 +39,17 @@ def prepare(pod: Obj, folder: Path, lookup: Lookup) -> dict[str, Path]:
         if "hostPath" in volume:
             places[name] = _host_path(volume["hostPath"])
             continue
+        if (volume.get("projected") or {}).get("sources") == ACCESS_SOURCES:
+            places[name] = accounts.directory(pod["metadata"]["namespace"], _account(pod))
+            continue
         places[name] = folder / name
         places[name].mkdir(parents=True, exist_ok=True)
         for source in _FILES:
             if source in volume:
-                _write_files(places[name], _files(pod, source, volume[source] or {}, lookup))
+                files = _files(pod, source, volume[source] or {}, lookup)
+                if source == "projected":
+                    files |= _tokens(pod, volume[source], accounts)
+                _write_files(places[name], files)
     return places
 
 
@@ -88,10 +98,9 @@ def _host_path(source: Obj) -> Path:
 def _files(pod: Obj, source: str, spec: Obj, lookup: Lookup) -> Files:
     mode = spec.get("defaultMode", FILE_MODE)
     if source == "downwardAPI":
-        items = [item for item in spec.get("items") or () if "fieldRef" in item]
         return {
-            item["path"]: (pod_field(pod, item["fieldRef"]["fieldPath"]).encode(), item.get("mode", mode))
-            for item in items
+            item["path"]: (_downward(pod, item).encode(), item.get("mode", mode))
+            for item in spec.get("items") or ()
         }
     if source == "projected":
         files: Files = {}
@@ -108,6 +117,29 @@ def _files(pod: Obj, source: str, spec: Obj, lookup: Lookup) -> Files:
             return {}
         raise ConfigError(f'{kind.lower()} "{name}" not found')
     return _chosen(kind, name, data_of(obj), spec, mode)
+
+
+def _downward(pod: Obj, item: Obj) -> str:
+    if "fieldRef" in item:
+        return pod_field(pod, item["fieldRef"]["fieldPath"])
+    reference = item["resourceFieldRef"]
+    return resource_field(container_named(pod, reference.get("containerName", "")), reference)
+
+
+def _account(pod: Obj) -> str:
+    return pod["spec"].get("serviceAccountName") or "default"
+
+
+def _tokens(pod: Obj, projected: Obj, accounts: ServiceAccounts) -> Files:
+    """The tokens among the sources of a projected volume."""
+    mode, found = projected.get("defaultMode", FILE_MODE), {}
+    for source in projected.get("sources") or ():
+        wanted = source.get("serviceAccountToken")
+        if wanted:
+            seconds, audience = wanted.get("expirationSeconds", 3600), wanted.get("audience", "")
+            token = accounts.token(pod["metadata"]["namespace"], _account(pod), seconds, audience)
+            found[wanted["path"]] = (token.encode(), mode)
+    return found
 
 
 def _chosen(kind: str, name: str, data: Mapping[str, bytes], spec: Obj, mode: int) -> Files:

@@ -30,6 +30,8 @@ from controlplane.controllers.statefulset import StatefulSetController
 from controlplane.controllers.storage import StorageController
 from controlplane.custom.definitions import Definitions
 from controlplane.informers import Informers
+from controlplane.namespace_gifts import NamespaceGifts
+from controlplane.pod_admission import PodAdmission
 from controlplane.scheduling.scheduler import Scheduler
 from controlplane.service_allocation import SERVICE_RANGE, ServiceAllocation
 from controlplane.store import Store
@@ -44,8 +46,8 @@ class Controller(Protocol):
 
 class ControlPlane:
     """A cluster's deciders. `node_grace` (seconds) is how long a node may be silent, `job_retry` how long a Job
-    waits after its first failure; `store` is a new one, or
-    one that was restored from a journal.
+    waits after its first failure; `store` is a new one, or one that was restored from a journal;
+    `root_ca` the certificate of the API server's authority, PEM, "" without a server.
     """
 
     def __init__(
@@ -56,12 +58,16 @@ class ControlPlane:
         node_grace: float = GRACE,
         job_retry: float = FIRST_RETRY,
         store: Store | None = None,
+        root_ca: str = "",
     ) -> None:
         self.api = API(store)
         self._family = "IPv6" if ":" in service_ranges[0] else "IPv4"
+        self.api.admit_with("Pod", PodAdmission(self.api.store))
         self.api.admit_with("Service", ServiceAllocation(service_ranges))
         self.api.admit_with("Node", TaintNewNodes())
         self.api.admit_with("CustomResourceDefinition", Definitions(self.api))
+        gifts = NamespaceGifts(self.api, root_ca)
+        self.api.admit_with("Namespace", gifts)
         self.informers = Informers(self.api)
         self.controllers: tuple[Controller, ...] = (
             Scheduler(self.api, self.informers),
@@ -78,7 +84,7 @@ class ControlPlane:
             EndpointSliceController(self.api, self.informers),
             NodeIpamController(self.api, self.informers, pod_ranges),
             NodeLifecycleController(self.api, self.informers, grace=node_grace),
-            NamespaceController(self.api, self.informers),
+            NamespaceController(self.api, self.informers, gifts),
             GarbageCollector(self.api, self.informers),
         )
 

@@ -54,10 +54,15 @@ def _namespace_for(store: Store, kind: Kind, given: Obj, namespace: str) -> str:
     return chosen
 
 
+def random_suffix() -> str:
+    """Five characters, which make a name one that nobody has."""
+    return "".join(random.choices(_SUFFIX_ALPHABET, k=5))
+
+
 def _generate_name(store: Store, kind: Kind, metadata: Obj) -> str:
     base: str = metadata["generateName"][:58]
     for _ in range(_GENERATE_ATTEMPTS):
-        name = base + "".join(random.choices(_SUFFIX_ALPHABET, k=5))
+        name = base + random_suffix()
         if store.get(kind.key, metadata.get("namespace", ""), name) is None:
             return name
     raise errors.already_exists(kind.plural, kind.group, base)

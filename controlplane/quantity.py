@@ -35,8 +35,13 @@ def canonical(text: str) -> str:
         return _with_suffix(
             int(value * _SMALLEST), [(f"e{power}", 10 ** (power + 9)) for power in range(-9, 19, 3)]
         )
+    return show(value)
+
+
+def show(value: Fraction) -> str:
+    """A number as a quantity, rounded up to a billionth."""
     return _with_suffix(
-        int(value * _SMALLEST), [(name, 10 ** (power + 9)) for name, power in _DECIMAL.items()]
+        ceil(value * _SMALLEST), [(name, 10 ** (power + 9)) for name, power in _DECIMAL.items()]
     )
 
 

@@ -9,11 +9,13 @@ Everything meets in the API and nowhere else: an agent can be taken out, and the
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agents.container_env import ConfigError
 from agents.desired import PYTHON_CLASS
 from agents.dns import DnsAgent
 from agents.haproxy import HAProxy
@@ -30,6 +32,10 @@ from agents.policy import PolicyAgent, PolicyFeed
 from agents.python_balancer import BalancerHolder, PythonBalancer
 from agents.rules_watch import RulesWatch
 from agents.seats import AgentHolder, Seats
+from agents.service_accounts import ServiceAccounts
+from controlplane import pki
+from controlplane.errors import StatusError
+from controlplane.http import account_token
 from controlplane.informer import Informer
 from controlplane.manager import ControlPlane
 from controlplane.store import Store
@@ -56,11 +62,15 @@ class Cluster:
     ) -> None:
         """`store`: where the objects live; one that was restored is gone on with."""
         self.config = config
+        self.authority, self.key = pki.make_authority(), os.urandom(32).hex()
         self._ranges = [plan.RANGES[family] for family in config.ip_families]
         self._pod_cidrs = tuple(str(one.pods) for one in self._ranges)
         self._service_cidrs = tuple(str(one.services) for one in self._ranges)
         self.control_plane = ControlPlane(
-            service_ranges=self._service_cidrs, pod_ranges=self._pod_cidrs, store=store
+            service_ranges=self._service_cidrs,
+            pod_ranges=self._pod_cidrs,
+            store=store,
+            root_ca=self.authority.certificate,
         )
         self.api = self.control_plane.api
         self.kubelets: dict[str, Kubelet] = {}
@@ -105,7 +115,8 @@ class Cluster:
         self._parts.append(services.run())
         dns = ClusterDns((str(self._ranges[0].dns_service),))
         nodes = asyncio.Barrier(sum(spot.kind == "node" for spot in plan.spots(self.config.workers)))
-        shared = Shared(self.api, self.runtime, dns, services, by_namespace, nodes)
+        accounts = ServiceAccounts(self.authority.certificate, self._token)
+        shared = Shared(self.api, self.runtime, dns, services, by_namespace, nodes, accounts)
         policies = PolicyFeed(self.api)
         self._parts.append(policies.run())
         guardian = Guardian(self.underlay, self.machine_event)
@@ -138,6 +149,14 @@ class Cluster:
         beside = self.config.proxy_mode != "nftables"
         put = partial(setattr, proxy, "mode")
         self.seats.add("service", AgentHolder(proxy, kernel, proxy.mode, put, beside=beside))
+
+    def _token(self, namespace: str, account: str, seconds: int, audience: str) -> str:
+        """A service account's token. Raises ConfigError: the pod waits for its account."""
+        try:
+            audiences = [audience] if audience else []
+            return account_token(self.api, self.key, namespace, account, seconds, audiences)
+        except StatusError as error:
+            raise ConfigError(error.message) from None
 
     def _add_services(self) -> None:
         """What serves the cluster from machines that are no nodes, and the records of its DNS."""

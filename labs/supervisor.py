@@ -106,7 +106,7 @@ async def _fill_seats(cluster: Cluster) -> None:
 
 def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[socket.socket], Any]:
     """The API's application, its sockets (on the host and at the control-plane node) and its certificates."""
-    authority = pki.make_authority()
+    authority, key = cluster.authority, cluster.key
     families = cluster.config.ip_families
     node = plan.spots(cluster.config.workers)[0].addresses(families)
     services = [str(plan.RANGES[family].api_service) for family in families]
@@ -130,7 +130,6 @@ def _api_server(cluster: Cluster, settings: dict[str, Any]) -> tuple[Any, list[s
     at_node = cluster.machine(plan.CONTROL_PLANE).namespaces.call(at_the_node, NETWORK)
     node_namespaces = cluster.machine(plan.CONTROL_PLANE).namespaces
     streams = streaming.handlers(cluster.api, cluster.kubelets, node_namespaces)
-    key = os.urandom(32).hex()
     handlers = {**streams, ("serviceaccounts", "token"): token_handler(cluster.api, key)}
     app = make_app(cluster.api, auth=credentials(key), handlers=handlers)
     return app, [unix, on_host, *at_node], context

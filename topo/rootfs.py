@@ -124,6 +124,8 @@ def python_prefixes() -> list[str]:
 
 # Shown in every container as in the sandbox. The skeleton below a container has the folders for them.
 _SHOWN = ("/dev", CODE, *python_prefixes())
+# Where nearly every pod mounts something; a folder that is there already need not be made for each of them.
+_MOUNTED_OFTEN = "/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def prepare_sandbox_root(root: SandboxRoot) -> None:
     _show_system_trees(new)
     os.makedirs(f"{new}{IMAGE}")
     populate(f"{new}{IMAGE}")
-    for path in _SHOWN:
+    for path in (*_SHOWN, _MOUNTED_OFTEN):
         os.makedirs(f"{new}{IMAGE}{path}", exist_ok=True)
     os.makedirs(f"{new}{STATE}")
     syscalls.bind(f"/proc/self/fd/{root.state}", f"{new}{STATE}")

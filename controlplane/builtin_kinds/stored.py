@@ -64,6 +64,13 @@ STORED_KINDS = (
         short_names=("pc",),
         validate=validate_stored.priority_class,
     ),
+    Kind(
+        "RuntimeClass",
+        "runtimeclasses",
+        "io.k8s.api.node.v1.RuntimeClass",
+        group="node.k8s.io",
+        namespaced=False,
+    ),
     Kind("Role", "roles", "io.k8s.api.rbac.v1.Role", group=RBAC, check_name=path_segment_name),
     Kind(
         "RoleBinding",

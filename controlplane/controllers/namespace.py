@@ -1,4 +1,4 @@
-"""Namespaces: one that is deleted is emptied first; each new one gets its service account `default`.
+"""Namespaces: one that is deleted is emptied first; one that is there has what belongs to it (namespace_gifts.py).
 
 delete --> phase Terminating --> everything in it is deleted --last one gone--> finalizer `kubernetes` off -->
 gone
@@ -13,6 +13,7 @@ from controlplane.errors import StatusError
 from controlplane.informers import Informers
 from controlplane.kinds import Kind
 from controlplane.meta import Obj
+from controlplane.namespace_gifts import NamespaceGifts
 from controlplane.reconciler import Reconciler
 
 FINALIZER = "kubernetes"
@@ -21,8 +22,9 @@ FINALIZER = "kubernetes"
 class NamespaceController:
     """Watches namespaces and everything in them."""
 
-    def __init__(self, api: API, informers: Informers) -> None:
+    def __init__(self, api: API, informers: Informers, gifts: NamespaceGifts) -> None:
         self._api = api
+        self._gifts = gifts
         self._namespaces = informers["Namespace"]
         self.reconciler = Reconciler("namespace", self._reconcile)
         self._namespaces.on_change(
@@ -56,18 +58,12 @@ class NamespaceController:
         if namespace is None:
             return
         if "deletionTimestamp" not in namespace["metadata"]:
-            self._give_account(name)
+            self._gifts.give(name)
             return
         self._empty(name)
         if not any(self._api.store.count(kind.key, name) for kind in self._kinds()):
             rest = [entry for entry in namespace["spec"].get("finalizers") or () if entry != FINALIZER]
             self._api.patch("Namespace", name, "", {"spec": {"finalizers": rest}}, subresource="finalize")
-
-    def _give_account(self, namespace: str) -> None:
-        if self._api.find("ServiceAccount", "default", namespace) is None:
-            self._api.create(
-                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}, namespace
-            )
 
     def _empty(self, namespace: str) -> None:
         """Deletes what is not yet being deleted; pods get their grace period."""

@@ -14,5 +14,6 @@ subresources.
 from controlplane.http.app import make_app, serve
 from controlplane.http.auth import Authenticate, trusted
 from controlplane.http.target import Handler, Target
+from controlplane.http.tokens import account_token
 
-__all__ = ["Authenticate", "Handler", "Target", "make_app", "serve", "trusted"]
+__all__ = ["Authenticate", "Handler", "Target", "account_token", "make_app", "serve", "trusted"]

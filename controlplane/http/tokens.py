@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,7 @@ from controlplane.meta import Obj, timestamp
 
 HOUR, SHORTEST, LONGEST = 3600, 600, 1 << 32  # seconds
 SUBJECT = "system:serviceaccount:"
+ISSUER = "https://kubernetes.default.svc.cluster.local"
 _HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
@@ -44,6 +46,25 @@ def claims_of(key: str, token: str) -> Obj | None:
     return claims if claims["exp"] > time.time() else None
 
 
+def account_token(
+    api: API, key: str, namespace: str, name: str, seconds: int, audiences: Sequence[str] = ()
+) -> str:
+    """A service account's token, good for so many seconds. Raises StatusError 404."""
+    account = api.get("ServiceAccount", name, namespace)
+    born = int(time.time())
+    bound = {"namespace": namespace, "serviceaccount": {"name": name, "uid": account["metadata"]["uid"]}}
+    claims = {
+        "iss": ISSUER,
+        "sub": f"{SUBJECT}{namespace}:{name}",
+        "aud": list(audiences) or [ISSUER],
+        "iat": born,
+        "nbf": born,
+        "exp": born + seconds,
+        "kubernetes.io": bound,
+    }
+    return sign(key, claims)
+
+
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
@@ -58,15 +79,15 @@ def token_handler(api: API, key: str) -> Handler:
     async def handle(request: web.Request, target: Target) -> web.StreamResponse:
         if request.method != "POST":
             raise method_not_allowed(f"method {request.method}")
-        api.get("ServiceAccount", target.name, target.namespace)
         body = await read_body(request)
         spec = (body.get("spec") or {}) if isinstance(body, dict) else None
         if not isinstance(spec, dict):
             raise bad_request("the body must be a TokenRequest")
         seconds = _seconds(spec.get("expirationSeconds"))
         end = int(time.time()) + seconds
-        subject = f"{SUBJECT}{target.namespace}:{target.name}"
-        token = sign(key, {"sub": subject, "exp": end})
+        token = account_token(
+            api, key, target.namespace, target.name, seconds, _audiences(spec.get("audiences"))
+        )
         kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
         metadata = {"name": target.name, "namespace": target.namespace}
         status = {"token": token, "expirationTimestamp": timestamp(end)}
@@ -79,6 +100,10 @@ def token_handler(api: API, key: str) -> Handler:
         return answer(request, made, 201)
 
     return handle
+
+
+def _audiences(given: Any) -> list[str]:
+    return [str(one) for one in given] if isinstance(given, list) else []
 
 
 def _seconds(given: Any) -> int:

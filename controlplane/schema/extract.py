@@ -24,6 +24,8 @@ DEFINITIONS = f"kubernetes_validate/kubernetes-json-schema/v{VERSION}.0-local/_d
 PREFIX = "#/$defs/"
 
 WANTED = [
+    "admissionregistration.v1.MutatingWebhookConfiguration",
+    "admissionregistration.v1.ValidatingWebhookConfiguration",
     "apps.v1.ControllerRevision",
     "apps.v1.DaemonSet",
     "apps.v1.Deployment",
@@ -44,6 +46,7 @@ WANTED = [
     "core.v1.PersistentVolume",
     "core.v1.PersistentVolumeClaim",
     "core.v1.Pod",
+    "core.v1.ReplicationController",
     "core.v1.ResourceQuota",
     "core.v1.Secret",
     "core.v1.Service",
@@ -52,6 +55,7 @@ WANTED = [
     "networking.v1.Ingress",
     "networking.v1.IngressClass",
     "networking.v1.NetworkPolicy",
+    "node.v1.RuntimeClass",
     "policy.v1.Eviction",
     "policy.v1.PodDisruptionBudget",
     "rbac.v1.ClusterRole",

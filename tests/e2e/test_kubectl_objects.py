@@ -238,10 +238,10 @@ def test_custom_resources(kube: Kubectl) -> None:
 
 
 def test_watch(kube: Kubectl) -> None:
-    with kube.running("get", "configmaps", "-w", "--no-headers", "--output-watch-events") as watching:
-        text(kube, "create", "configmap", "a")
-        text(kube, "label", "configmap", "a", "x=y")
-        text(kube, "delete", "configmap", "a")
+    with kube.running("get", "secrets", "-w", "--no-headers", "--output-watch-events") as watching:
+        text(kube, "create", "secret", "generic", "a")
+        text(kube, "label", "secret", "a", "x=y")
+        text(kube, "delete", "secret", "a")
         assert watching.stdout is not None
         lines = [watching.stdout.readline().split()[:2] for _ in range(3)]
     assert lines == [[b"ADDED", b"a"], [b"MODIFIED", b"a"], [b"DELETED", b"a"]]
@@ -251,7 +251,7 @@ def test_lists_in_pieces_and_by_field(kube: Kubectl) -> None:
     many = "---\n".join(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\n" for n in range(7))
     apply(kube, many)
     names = text(kube, "get", "configmaps", "--chunk-size=3", "-o", "name").split()
-    assert names == [f"configmap/c{n}" for n in range(7)]
+    assert names == [*(f"configmap/c{n}" for n in range(7)), "configmap/kube-root-ca.crt"]
     assert (
         text(kube, "get", "configmaps", "--field-selector=metadata.name=c3", "-o", "name") == "configmap/c3\n"
     )

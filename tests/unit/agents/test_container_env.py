@@ -63,7 +63,7 @@ def test_values_from_objects_and_from_the_pod_itself() -> None:
         "CPU": {"resourceFieldRef": {"resource": "limits.cpu"}},
     }
     env = env_of({"env": [{"name": name, "valueFrom": source} for name, source in sources.items()]})
-    assert (env["TOKEN"], env["NODE"], env["CPU"], "NONE" in env) == ("s3cr3t", "worker1", "0", False)
+    assert (env["TOKEN"], env["NODE"], env["CPU"], "NONE" in env) == ("s3cr3t", "worker1", "16", False)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class FakeKubelet:
 
     name, network, runtime, namespaces = "worker1", 0, None, None
     addresses = ("192.168.50.21",)
+    accounts = None
     cluster_dns = ClusterDns(("10.96.0.10",))
 
     def __init__(self, *problems: BaseException) -> None:

