@@ -11,8 +11,10 @@ A frame between two pods of one node crosses the bridge and nothing else; every 
 gateway, which is the node itself, and is routed there. `hairpin` lets a frame leave by the port that it
 came from: a pod may be chosen as the endpoint of a service that it asks itself.
 
-Invariants: a pod has exactly one port; both ends of a pair are made at once, and the kernel removes both
-when the pod's namespace ends; a port's alias names its pod, so that `ip link` reads like the manifests.
+Invariants: the gateway keeps its hardware address for life (a bridge that is given none takes the lowest of
+its ports', and pods that have learned it talk to nobody once that port is gone); a pod has exactly one port;
+both ends of a pair are made at once, and the kernel removes both when the pod's namespace ends; a port's
+alias names its pod, so that `ip link` reads like the manifests.
 
 Sources: veth(4), ip-link(8), bridge(8); CNI plugins `bridge` and `ptp`; br_netfilter in the kernel's
 Documentation/networking/bridge.rst (packets that only cross the bridge must still meet the service NAT);
@@ -59,6 +61,11 @@ class Bridge:
         networks = [ip_network(cidr) for cidr in self.pod_cidrs]
         return tuple(f"{network[1]}/{network.prefixlen}" for network in networks)
 
+    @property
+    def hardware_address(self) -> str:
+        """The bridge's own MAC address: 0a:58 (locally administered), then the last 32 bits of the first gateway."""
+        return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *ip_interface(self.gateways[0]).packed[-4:]))
+
 
 @dataclass(frozen=True)
 class Attachment:
@@ -92,7 +99,8 @@ def render_bridge(bridge: Bridge) -> str:
     """Write the `ip -batch` text that makes the bridge on a node that has none."""
     addresses = [*bridge.gateways, *([LINK_LOCAL] if any(":" in cidr for cidr in bridge.pod_cidrs) else ())]
     addresses = [f"addr add {address} dev {DEVICE} nodad" for address in addresses]
-    return _lines(f"link add {DEVICE} mtu {MTU} type bridge", *addresses, f"link set {DEVICE} up")
+    device = f"link add {DEVICE} address {bridge.hardware_address} mtu {MTU} type bridge"
+    return _lines(device, *addresses, f"link set {DEVICE} up")
 
 
 def render(bridge: Bridge, attachment: Attachment) -> Wiring:
