@@ -123,17 +123,19 @@ def settle() -> None:
     time.sleep(1.0)
 
 
-def in_sandbox(module: str, *args: str) -> dict[str, Any]:
+def in_sandbox(module: str, *args: str, privileged: bool = False) -> dict[str, Any]:
     """Run `python -m MODULE ARGS…` as first process of a sandbox of its own; what it gave to `tell`.
 
-    Raises RuntimeError, with the end of its log, when it ended without telling.
+    `privileged`: it stays the host's root. Raises RuntimeError, with the end of its log, when it ended without telling.
     """
     with tempfile.TemporaryDirectory(prefix="minipod-bench-") as folder:
         log = Path(folder, "log")
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
         environment = {"PATH": PATH, "PYTHONPATH": CODE, "LANG": "C.UTF-8", "HOME": "/root"}
         argv = sandbox.python_argv(module, *args)
-        plan = sandbox.Plan(argv, environment, code=ROOT, state=Path(folder), log=descriptor)
+        plan = sandbox.Plan(
+            argv, environment, code=ROOT, state=Path(folder), log=descriptor, privileged=privileged
+        )
         running = sandbox.start(plan)
         os.close(descriptor)
         with running.lifeline:
