@@ -84,7 +84,7 @@ def measure(layout: str, count: int, repeat: int) -> dict[str, float]:
 
 
 def inside(*words: object) -> dict[str, Any]:
-    """A measurement in a sandbox of its own; as the host's root if we are: the reference's text is one large message."""
+    """A measurement in a sandbox of its own; as the host's root if we are: the reference is one large message."""
     settle()
     return in_sandbox(INSIDE, *map(str, words), privileged=os.geteuid() == 0)
 
