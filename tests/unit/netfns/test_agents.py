@@ -226,6 +226,40 @@ def test_kube_proxy_rebuilds_after_a_refusal_and_on_resync() -> None:
     play(story)
 
 
+def test_kube_proxy_looks_after_its_rules_when_others_change_some() -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_node(api, "worker1", 1)
+        add_service(api)
+        agent = KubeProxy(api, "worker1", machine, *RANGES, NFTABLES)
+        async with running(agent):
+            await until(lambda: agent.applied)
+            machine.texts.clear()
+            await agent.rules_changed()  # this machine shows no rules: they are gone
+            await until(lambda: machine.said("table ip service {"))
+
+    play(story)
+
+
+def test_kube_proxy_gives_an_external_address_to_one_service_and_tells_the_other() -> None:
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_node(api, "worker1", 1)
+        add_service(api, externalIPs=["192.0.2.7"])
+        add_service(
+            api, "young", clusterIP="10.96.0.21", clusterIPs=["10.96.0.21"], externalIPs=["192.0.2.7"]
+        )
+        agent = KubeProxy(api, "worker1", machine, *RANGES, NFTABLES)
+        async with running(agent):
+            await until(lambda: len(agent.applied) == 2)
+            assert [found.external_ips for found in agent.desired().services] == [("192.0.2.7",), ()]
+            assert any("port 80/TCP is default/web's" in text for text in events(api))
+            api.delete("Service", "web", "default")
+            await until(lambda: machine.said("add element ip service no_endpoints { 192.0.2.7 . tcp . 80"))
+
+    play(story)
+
+
 def test_kube_proxy_learns_its_nodes_address() -> None:
     async def story(api: API) -> None:
         machine = FakeMachine()

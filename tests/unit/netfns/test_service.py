@@ -53,9 +53,23 @@ ENDPOINTS = st.lists(ADDRESSES, unique=True).map(
 PORTS = st.builds(
     ServicePort, st.just("http"), st.just("TCP"), st.just(80), st.sampled_from([0, 30080]), ENDPOINTS
 )
-SERVICES = st.builds(
-    Service, st.just("default"), st.just("web"), st.just(("10.96.0.20",)), PORTS.map(lambda p: (p,))
-)
+ONE_PORT = PORTS.map(lambda port: (port,))
+SERVICES = st.builds(Service, st.just("default"), st.just("web"), st.just(("10.96.0.20",)), ONE_PORT)
+POLICIES = st.sampled_from(["Cluster", "Local"])
+RANGES = st.lists(st.sampled_from(["203.0.113.0/24", "203.0.113.0/25", "10.0.0.0/8"]), unique=True).map(tuple)
+MANIFOLD = st.builds(
+    Service,
+    st.just("default"),
+    st.just("web"),
+    st.just(("10.96.0.20",)),
+    st.builds(lambda port, local: (replace(port, local_endpoints=local),), PORTS, ENDPOINTS),
+    st.sampled_from([(), ("192.0.2.7",)]),
+    st.sampled_from([(), ("192.0.2.8",)]),
+    RANGES,
+    st.sampled_from([0, 10, 600]),
+    POLICIES,
+    POLICIES,
+)  # everything that a Service can say, in any combination
 
 
 @given(SERVICES)
@@ -65,7 +79,7 @@ def test_every_endpoint_has_its_element_and_no_other_has(service: Service) -> No
     assert len(rows) == len(service.ports[0].endpoints)
 
 
-@given(SERVICES, SERVICES)
+@given(MANIFOLD, MANIFOLD)
 def test_forth_and_back_touch_the_same_elements(old: Service, new: Service) -> None:
     def commands(a: Service, b: Service, verb: str) -> list[str]:
         text = render_change(replace(PROXY, services=(a,)), replace(PROXY, services=(b,)))
