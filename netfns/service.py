@@ -19,7 +19,7 @@ directions.
 A service is not a chain of its own but a few elements of shared maps, so a packet costs the same lookups
 with ten services as with ten thousand, and a change costs the elements that changed. Only what a few
 services ask for is in files of its own: policies that choose by sender (service_picks.py), clients that keep
-their endpoint (service_affinity.py).
+their endpoint (service_affinity.py). Which elements a service brings is in service_elements.py.
 
 The source is masqueraded (the packet leaves with the node's own address) when the answer would otherwise
 not come back through this node: a sender that is no pod asks for a cluster address, anybody comes in by a
@@ -39,16 +39,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from collections.abc import Iterable
+from dataclasses import replace
 
 from netfns import service_affinity as affinity
 from netfns.kernel import CommandError, Kernel
 from netfns.marks import MASQUERADE
-from netfns.service_picks import ALWAYS, SHORT_CUT, Pick, chains, choices, pick_of, pickers
-from netfns.service_types import CLUSTER, Endpoint, Frontend, Service, ServiceProxy, family_of, frontends
-from netfns.service_verdict import allowed_sources
+from netfns.service_elements import Element, Rules, rules_of
+from netfns.service_picks import ALWAYS, Pick, chains, pickers
+from netfns.service_types import ServiceProxy, family_of
 from netfns.transactions import transactions
 
 TABLE = "service"
@@ -76,34 +75,6 @@ PLACES = {
     "no_endpoints": f"set: {PORT}",
     "cluster_ips": "set: {address}",
 }
-
-
-@dataclass(frozen=True)
-class Element:
-    """One element of a set, or with a `value` of a map, in the table of `family` (ip or ip6)."""
-
-    family: str
-    place: str
-    key: str
-    owner: str
-    value: str = ""
-
-    @cached_property
-    def text(self) -> str:
-        """As nft has it between the braces."""
-        text = f'{self.key} comment "{self.owner}"'
-        return f"{text} : {self.value}" if self.value else text
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What services bring to a node: elements, those of this node's own frontends last; the picks that they
-    name; and the service ports (family, owner, timeout) whose clients keep their endpoint.
-    """
-
-    elements: tuple[Element, ...]
-    picks: frozenset[tuple[str, Pick]]
-    sticky: frozenset[tuple[str, str, int]]
 
 
 # ---------------------------------------------------------------- render
@@ -149,7 +120,7 @@ def render(desired: ServiceProxy) -> str:
     Equal input gives equal text; the order of `desired.services` is kept, but for this node's own
     frontends, which come last.
     """
-    rules = _rules(desired, desired.services)
+    rules = rules_of(desired, desired.services)
     return "".join(_table(family, desired, rules) for family in _families(desired))
 
 
@@ -164,8 +135,8 @@ def render_change(old: ServiceProxy, new: ServiceProxy) -> str:
     if replace(old, services=()) != replace(new, services=()):
         return render(new)
     old_services, new_services = set(old.services), set(new.services)
-    before = _rules(old, [s for s in old.services if s not in new_services])
-    after = _rules(new, [s for s in new.services if s not in old_services])
+    before = rules_of(old, [s for s in old.services if s not in new_services])
+    after = rules_of(new, [s for s in new.services if s not in old_services])
     had, has = set(before.elements), set(after.elements)
     lines = [line for family in _families(new) for line in _new_chains(family, new, before, after)]
     lines += _commands("delete", had - has)
@@ -338,102 +309,6 @@ def _commands(verb: str, elements: Iterable[Element]) -> list[str]:
         f"{verb} element {family} {TABLE} {place} {{ {', '.join(sorted(texts))} }}"
         for (family, place), texts in sorted(places.items())
     ]
-
-
-# ---------------------------------------------------------------- elements
-
-
-def _rules(desired: ServiceProxy, services: Iterable[Service]) -> Rules:
-    """What `services` bring to this node; each element is owned by one of them alone."""
-    everywhere, here = list[Element](), list[Element]()
-    picks, sticky = set[tuple[str, Pick]](), set[tuple[str, str, int]]()
-    for service in services:
-        portion = _portion(service, desired.node_addresses if _asks_for_addresses(service) else ())
-        everywhere += portion.everywhere
-        here += portion.here
-        here += portion.hairpins.get("", ())
-        here += portion.hairpins.get(desired.node, ())
-        picks |= portion.picks
-        sticky |= portion.sticky
-    return Rules((*everywhere, *here), frozenset(picks), frozenset(sticky))
-
-
-@dataclass
-class Portion:
-    """What one service brings: to every node, to the one with these addresses, and, by the node's name ("":
-    unknown, so to all), because of a node's own endpoints.
-    """
-
-    everywhere: list[Element] = field(default_factory=list)
-    here: list[Element] = field(default_factory=list)
-    hairpins: dict[str, list[Element]] = field(default_factory=dict)
-    picks: set[tuple[str, Pick]] = field(default_factory=set)
-    sticky: set[tuple[str, str, int]] = field(default_factory=set)
-
-
-def _asks_for_addresses(service: Service) -> bool:
-    return bool(service.load_balancer_source_ranges) or any(port.node_port for port in service.ports)
-
-
-@lru_cache(maxsize=4096)  # the nodes of a lab have most of their services in common
-def _portion(service: Service, node_addresses: tuple[str, ...]) -> Portion:
-    portion, node = Portion(), ServiceProxy("", node_addresses, (), ())
-    for address in service.cluster_ips:
-        owner = f"{service.namespace}/{service.name}"
-        portion.everywhere.append(Element(family_of(address), "cluster_ips", address, owner))
-    for frontend in frontends(node, service):
-        family = family_of(frontend.address)
-        own = portion.here if frontend.address in node_addresses else portion.everywhere
-        own += _frontend_elements(frontend)
-        key = _key(frontend)
-        for _, number, endpoint in _numbered(frontend):
-            itself = Element(family, "hairpin", f"{endpoint.address} . {key} . {number}", frontend.owner)
-            portion.hairpins.setdefault(endpoint.node, []).append(itself)
-        for source in allowed_sources(node, frontend):
-            portion.here.append(Element(family, "allowed", f"{source} . {key}", frontend.owner))
-        if frontend.endpoints or frontend.short_cut:
-            portion.picks.add((family, pick_of(frontend)))
-        if frontend.affinity_timeout:
-            portion.sticky.add((family, frontend.owner, frontend.affinity_timeout))
-    return portion
-
-
-def _frontend_elements(frontend: Frontend) -> Iterator[Element]:
-    """What a frontend brings, but for what depends on the node."""
-    family, owner, key = family_of(frontend.address), frontend.owner, _key(frontend)
-    if frontend.refusal:
-        place = "no_endpoints" if frontend.refusal == "reject" else "no_local_endpoints"
-        yield Element(family, place, key, owner)
-    if frontend.external and frontend.policy == CLUSTER and frontend.endpoints:
-        yield Element(family, "external", key, owner)
-    if frontend.source_ranges:
-        yield Element(family, "firewalled", key, owner)
-    if frontend.endpoints or frontend.short_cut:
-        yield Element(family, "services", key, owner, pick_of(frontend).number)
-    for choice, number, endpoint in _numbered(frontend):
-        target = f"{endpoint.address} . {endpoint.port}"
-        yield Element(family, "endpoints", f"{key} . {number}", owner, target)
-        if frontend.affinity_timeout:
-            its_number = str(number & ~SHORT_CUT)
-            yield Element(family, "affinity_ids", f"{key} . {choice}", owner, its_number)
-    if frontend.affinity_timeout:
-        yield Element(family, "affinity", key, owner, f"jump {affinity.name_of(owner)}")
-
-
-def _key(frontend: Frontend) -> str:
-    return f"{frontend.address} . {frontend.protocol.lower()} . {frontend.port}"
-
-
-def _numbered(frontend: Frontend) -> Iterator[tuple[int, int, Endpoint]]:
-    """Each choice, what the connection's mark holds once it is made, and the endpoint. They are the same,
-    but where clients are remembered by the endpoint's own number.
-    """
-    if not frontend.affinity_timeout:
-        yield from ((choice, choice, endpoint) for choice, endpoint in choices(frontend))
-        return
-    numbers = affinity.numbers((*frontend.endpoints, *frontend.cluster_endpoints))
-    for choice, endpoint in choices(frontend):
-        yield choice, numbers[endpoint] | choice & SHORT_CUT, endpoint
 
 
 def _of_family(addresses: Iterable[str], family: str) -> list[str]:

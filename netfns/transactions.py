@@ -20,11 +20,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import zip_longest
 
 MOST = 128 * 1024  # characters of a transaction; its message is about as long
 ELEMENTS = 500  # of one command
-TABLE = re.compile(r"^table (\S+) (\S+) \{$.*?^\}$", re.MULTILINE | re.DOTALL)
-SET = re.compile(r"(?:map|set) (\S+) \{[^{}]*?(elements\s*=\s*\{([^{}]*)\})")
+TABLE = re.compile(r"^table (\S+) (\S+) \{$", re.MULTILINE)
+FILLED = re.compile(r"(?:map|set) (\S+) \{[^{}]*?(?=elements\s*=\s*\{)")  # a declaration up to its elements
 COMMAND = re.compile(r"(add|delete) element (\S+) (\S+) (\S+) \{ (.*) \}")
 
 
@@ -34,14 +35,24 @@ def transactions(ruleset: str, most: int = MOST) -> list[str]:
     """
     if len(ruleset) <= most:
         return [ruleset] if ruleset else []
-    skeleton, commands = ruleset, list[str]()
-    for table in TABLE.finditer(ruleset):
-        for found in SET.finditer(table[0]):
-            name, block, elements = found.groups()
-            skeleton = skeleton.replace(block, "", 1)
-            commands += _in_parts("add", f"{table[1]} {table[2]} {name}", elements)
+    skeleton, commands = _without_elements(ruleset)
     lines = [part for line in skeleton.splitlines() for part in _short(line)]
     return _packed(["\n".join(lines), *commands] if commands else lines, most)
+
+
+def _without_elements(ruleset: str) -> tuple[str, list[str]]:
+    """The text without the elements of its tables' sets and maps, and the commands that add them."""
+    kept, commands = list[str](), list[str]()
+    heads = [*TABLE.finditer(ruleset)]
+    done = 0
+    for table, following in zip_longest(heads, heads[1:]):
+        end = following.start() if following else len(ruleset)
+        for found in FILLED.finditer(ruleset, table.end(), end):
+            opened, closed = ruleset.index("{", found.end()) + 1, ruleset.index("}", found.end())
+            commands += _in_parts("add", f"{table[1]} {table[2]} {found[1]}", ruleset[opened:closed])
+            kept.append(ruleset[done : found.end()])
+            done = closed + 1
+    return "".join((*kept, ruleset[done:])), commands
 
 
 def _short(line: str) -> Iterable[str]:

@@ -24,7 +24,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10  # nf_tables
@@ -138,21 +137,21 @@ def _fields(text: str, types: Sequence[int]) -> bytes:
     return b"".join(one + bytes(-len(one) % 4) for one in encoded)
 
 
+@lru_cache(maxsize=8192)  # addresses and ports come again and again
 def _field(text: str, kind: int) -> bytes:
     try:
         match kind:
-            case 7 | 8:
-                address = ip_address(text)
-                if address.version != (4 if kind == 7 else 6):
-                    raise Unknown(text)
-                return address.packed
+            case 7:
+                return socket.inet_pton(socket.AF_INET, text)
+            case 8:
+                return socket.inet_pton(socket.AF_INET6, text)
             case 12:
                 return bytes([PROTOCOLS[text]])
             case 13:
                 return struct.pack("!H", int(text))
             case 19:
                 return struct.pack("=I", int(text, 0))
-    except (ValueError, KeyError, struct.error):
+    except (ValueError, KeyError, OSError, struct.error):
         pass
     raise Unknown(text)
 
