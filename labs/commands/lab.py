@@ -1,9 +1,10 @@
 """lab list|start|check|hint|reset|solution|release: a student's walk through the course."""
 
 import argparse
+import ast
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,8 @@ def _check(args: argparse.Namespace) -> int:
     if not state.is_running():
         raise LabError(f"{definition.name}: its lab does not run: `minipod lab start {definition.name}`")
     submission = find_files(definition, Path(done.folder))
-    if submission.blocked:
-        raise LabError(f"{done.folder}/{submission.blocked}: mend it, then check again")
+    if reason := submission.blocked or _unparsed(submission.files.values()):
+        raise LabError(f"{done.folder}/{reason}: mend it, then check again")
     running = Lab.attach(state.name)
     as_text = args.output != "json"
     report = run_checks(
@@ -163,6 +164,19 @@ def _check(args: argparse.Namespace) -> int:
     if not report.passed:
         raise CheckFailed("next: `minipod lab hint` helps with the first check that failed")
     return 0
+
+
+def _unparsed(paths: Iterable[Path]) -> str:
+    """Why one of the files is no Python, "" when all of them are; nothing of them runs."""
+    for path in paths:
+        if path.suffix == ".py":
+            try:
+                ast.parse(path.read_text(), path.name)
+            except SyntaxError as error:
+                return f"{path.name}: line {error.lineno}: SyntaxError: {error.msg}"
+            except (ValueError, RecursionError, MemoryError) as error:
+                return f"{path.name}: {error or type(error).__name__}"
+    return ""
 
 
 def _hint(args: argparse.Namespace) -> int:

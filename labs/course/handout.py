@@ -10,6 +10,7 @@ Invariant: no line of a solution, of a wrong answer or of a hidden check is in a
 """
 
 import ast
+import gzip
 import shutil
 import tarfile
 import tempfile
@@ -46,8 +47,10 @@ def archive(definition: LabDefinition, path: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         made = release(definition, Path(folder))
         try:
-            with tarfile.open(path, "w:gz", compresslevel=9) as tar:
-                tar.add(made, definition.name, filter=_nobodys)
+            # No name and no time in its head: the same lab gives the same bytes.
+            with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
+                with tarfile.open(fileobj=packed, mode="w") as tar:
+                    tar.add(made, definition.name, filter=_nobodys)
         except OSError as error:
             raise LabError(f"{path}: {error.strerror}: choose another file with --archive") from None
     return path

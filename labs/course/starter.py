@@ -226,7 +226,10 @@ def _edited(lines: Sequence[str], edits: list[tuple[int, int, str]]) -> str:
     result = list(lines)
     for first, last, text in sorted(edits, reverse=True):
         result[first:last] = [text] if text else []
-    return re.sub(r"\n{4,}", "\n\n\n", "".join(result))
+    text = re.sub(
+        r"(^# -{10,}[^\n]*\n)\n*(?=# -{10,})", "", "".join(result), flags=re.MULTILINE
+    )  # empty sections
+    return re.sub(r"\n{4,}", "\n\n\n", text)
 
 
 def _without_unused_imports(source: str) -> str:
