@@ -48,9 +48,12 @@ def archive(definition: LabDefinition, path: Path) -> Path:
         made = release(definition, Path(folder))
         try:
             # No name and no time in its head: the same lab gives the same bytes.
-            with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
-                with tarfile.open(fileobj=packed, mode="w") as tar:
-                    tar.add(made, definition.name, filter=_nobodys)
+            with (
+                path.open("wb") as raw,
+                gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed,
+                tarfile.open(fileobj=packed, mode="w") as tar,
+            ):
+                tar.add(made, definition.name, filter=_nobodys)
         except OSError as error:
             raise LabError(f"{path}: {error.strerror}: choose another file with --archive") from None
     return path
