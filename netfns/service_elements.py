@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from netfns import service_affinity as affinity
-from netfns.service_picks import SHORT_CUT, Pick, choices, pick_of
+from netfns.service_picks import MOST, SHORT_CUT, Pick, choices, pick_of
 from netfns.service_types import CLUSTER, Endpoint, Frontend, Service, ServiceProxy, family_of, frontends
 from netfns.service_verdict import allowed_sources
 
@@ -142,6 +142,6 @@ def _numbered(frontend: Frontend) -> Iterator[tuple[int, int, Endpoint]]:
     if not frontend.affinity_timeout:
         yield from ((choice, choice, endpoint) for choice, endpoint in choices(frontend))
         return
-    numbers = affinity.numbers((*frontend.endpoints, *frontend.cluster_endpoints))
+    numbers = affinity.numbers((*frontend.endpoints[:MOST], *frontend.cluster_endpoints[:MOST]))
     for choice, endpoint in choices(frontend):
         yield choice, numbers[endpoint] | choice & SHORT_CUT, endpoint
