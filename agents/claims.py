@@ -35,16 +35,16 @@ class Claims:
 
     def settle(
         self, changed: Mapping[Key, tuple[str, Service | None]]
-    ) -> tuple[dict[Key, Service], list[str]]:
+    ) -> tuple[dict[Key, Service], list[tuple[Key, str]]]:
         """Book changed Services (with the time of their creation; None: gone).
 
-        Returns those whose record is now another, without the addresses that are somebody else's, and what
-        was taken from whom, as `namespace/name: address: …` lines.
+        Returns those whose record may be another now, without the addresses that are somebody else's, and who
+        must do without what, in words.
         """
         for key, (created, service) in changed.items():
             self._book(key, created, service)
         found = {key: service for key, (_, service) in changed.items() if service is not None}
-        refused = list[str]()
+        refused = list[tuple[Key, str]]()
         taken: dict[Place, Key] = {}
         for key, (_, service) in sorted(self._services.items(), key=lambda item: (item[1][0], item[0])):
             losses = dict[str, str]()
@@ -59,16 +59,18 @@ class Claims:
                 external_ips=tuple(a for a in service.external_ips if a not in losses),
                 load_balancer_ips=tuple(a for a in service.load_balancer_ips if a not in losses),
             )
-            refused += [f"{'/'.join(key)}: {loss}" for loss in losses.values()]
+            refused += [(key, loss) for loss in losses.values()]
         return found, refused
 
     def _book(self, key: Key, created: str, service: Service | None) -> None:
         had = self._own.pop(key, None)
         if had is not None:
             for address in had.cluster_ips:
-                self._cluster_ips.pop(address, None)
+                if self._cluster_ips.get(address) == key:  # it may have been given to another since
+                    del self._cluster_ips[address]
             for port in had.ports:
-                self._node_ports.pop((port.protocol, port.node_port), None)
+                if self._node_ports.get((port.protocol, port.node_port)) == key:
+                    del self._node_ports[port.protocol, port.node_port]
         self._services.pop(key, None)
         if service is None:
             return

@@ -62,7 +62,7 @@ class KubeProxy(Agent):
         self._frame = ServiceProxy(node, (), tuple(pod_cidrs), tuple(service_cidrs))
         self._here = desired.Place(node)
         self._claims = Claims()
-        self._said: set[str] = set()
+        self._said: set[tuple[Key, str]] = set()
         self._touched: set[Key] = set()
         self._rebuild = True
         self._slices = self.informers["EndpointSlice"].index(lambda obj: [desired.service_key(obj)])
@@ -122,10 +122,10 @@ class KubeProxy(Agent):
             found = None if obj is None else desired.service(obj, slices, self._here)
             changed[key] = ((obj or {}).get("metadata", {}).get("creationTimestamp", ""), found)
         settled, refused = self._claims.settle(changed)
-        for line in refused:
-            if line not in self._said:
-                self._said.add(line)
-                self.warn(self.involved(), line)
+        for key, loss in refused:
+            if (key, loss) not in self._said:
+                self._said.add((key, loss))
+                self.warn(self.informers["Service"].objects.get(key, self.involved()), loss)
         return {
             key: found for key, found in settled.items() if key in changed or found != self.applied.get(key)
         }

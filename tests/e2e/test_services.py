@@ -241,6 +241,6 @@ def test_two_services_with_one_external_address_disturb_nobody(served: RunningLa
     wait_until(lambda: served.fetch("outside", f"http://{WORKER1}:8088/hostname") == "lone", SOON)
     second = f"http://{spec(served, 'second')['clusterIP']}:8088/hostname"
     wait_until(lambda: served.fetch("node/worker2", second) == "lone", SOON)
-    told = f"services/second: {WORKER1}: port 8088/TCP is services/first's"
+    told = f"{WORKER1}: port 8088/TCP is services/first's"
     wait_until(lambda: [e for e in served.events() if told in (e.get("note") or e.get("message", ""))], SOON)
     kubectl.output("delete", "service", "first", "second")

@@ -22,7 +22,7 @@ def test_the_older_service_has_it_and_the_younger_one_is_told() -> None:
     assert found[YOUNG_KEY].external_ips == ()
     assert found[YOUNG_KEY].cluster_ips == YOUNG.cluster_ips, "the rest of the Service works"
     assert refused == [
-        "default/young: 192.0.2.7: port 80/TCP is default/old's: give one of them another address or port"
+        (YOUNG_KEY, "192.0.2.7: port 80/TCP is default/old's: give one of them another address or port")
     ]
 
 
