@@ -72,6 +72,13 @@ class NodeRules:
         """Whether a pod is behind a gate of this node."""
         return bool(self._gates_of.get(uid))
 
+    def isolated(self) -> Iterator[Element]:
+        """The elements that put the node's pods behind their gates."""
+        for uid, gates in self._gates_of.items():
+            pod = self._index.pods.get(uid)
+            if pod is not None:
+                yield from isolation(pod, gates)
+
     # ---------------------------------------------------------------- changes
 
     def policy_changed(self, policy: Policy) -> None:

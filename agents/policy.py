@@ -154,6 +154,13 @@ class PolicyAgent(Agent):
         self._rebuild = True
         super().resync()
 
+    async def rules_changed(self) -> None:
+        """Somebody else has changed the node's rules: load everything again if ours are not whole any more."""
+        elements = tuple(self.rules.isolated())
+        if self._loaded and not await asyncio.to_thread(policy.intact, self._machine, elements):
+            self.warn(self.involved(), "the table network-policy was changed by somebody else: loaded again")
+            self.resync()
+
     async def secure(self, pod: Obj, addresses: Sequence[str]) -> bool:
         """Return when the kernel holds what isolates a pod, which must not run before. Whether there is any
         policy at all.

@@ -32,7 +32,7 @@ kernel's Documentation/networking/bridge.rst; RFC 4861 (neighbour discovery, whi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -42,7 +42,18 @@ from netfns.policy_types import EGRESS, INGRESS, Block
 from netfns.policy_verdict import evaluate
 from netfns.transactions import MOST, transactions
 
-__all__ = ["TABLE", "apply", "evaluate", "load", "observe", "prepare", "remove", "render", "render_change"]
+__all__ = [
+    "TABLE",
+    "apply",
+    "evaluate",
+    "intact",
+    "load",
+    "observe",
+    "prepare",
+    "remove",
+    "render",
+    "render_change",
+]
 
 TABLE = "network-policy"  # the plain word is reserved in nft
 SYSCTLS = {
@@ -362,3 +373,17 @@ def observe(kernel: Kernel) -> str:
         return kernel.run(["nft", "list", "table", "inet", TABLE])
     except CommandError:
         return ""
+
+
+def intact(kernel: Kernel, isolated: Sequence[Element]) -> bool:
+    """Whether the table is there, its base chain leads to the gates, and these pods are behind them."""
+    held = observe(kernel)
+    return (
+        all(
+            rule in held for rules in FRAME.values() for rule in rules[1:] if "vmap" in rule or "goto" in rule
+        )
+        and all(str(element) in held for element in isolated)
+        and all(
+            f"chain {element.value.removeprefix('jump ')} {{" in held for element in isolated if element.value
+        )
+    )
