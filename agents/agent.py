@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from controlplane.api import API
@@ -30,7 +30,13 @@ class Agent(ABC):
 
     component: str
 
-    def __init__(self, api: API, node: str, kinds: Sequence[str], min_interval: float = 0.0) -> None:
+    def __init__(
+        self,
+        api: API,
+        node: str,
+        kinds: Sequence[str],
+        min_interval: float | Callable[[Hashable], float] = 0.0,
+    ) -> None:
         self.api = api
         self.node = node
         self.informers = {kind: Informer(api, kind) for kind in kinds}

@@ -29,8 +29,8 @@ K = TypeVar("K", bound=Hashable)
 class Reconciler(Generic[K]):
     """Runs `reconcile(key)` for enqueued keys, `workers` at a time.
 
-    `min_interval` (seconds) is the least time between two starts for the same key: the first is at once, a
-    storm is coalesced. `on_error(key, exception)` is told of each failure, e.g. to record an event; the retry
+    `min_interval` (seconds, or what tells them for a key) is the least time between two starts for the same key: the
+    first is at once, a storm is coalesced. `on_error(key, exception)` is told of each failure, e.g. to record an event; the retry
     happens anyway.
     """
 
@@ -40,18 +40,19 @@ class Reconciler(Generic[K]):
         reconcile: Callable[[K], Awaitable[None]],
         *,
         on_error: Callable[[K, Exception], None] | None = None,
-        min_interval: float = 0.0,
+        min_interval: float | Callable[[K], float] = 0.0,
         workers: int = 1,
     ) -> None:
         self.name = name
         self._reconcile = reconcile
         self._on_error = on_error
-        self._min_interval = min_interval
+        self._min_interval = min_interval if callable(min_interval) else lambda _: min_interval
+        self._paced = min_interval != 0.0
         self._workers = workers
         self._waiting: dict[K, None] = {}  # in order of arrival
         self._running: set[K] = set()
         self._again: set[K] = set()
-        self._started: dict[K, float] = {}
+        self._earliest: dict[K, float] = {}  # when a key may be started again
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._work = asyncio.Event()
@@ -102,16 +103,16 @@ class Reconciler(Generic[K]):
                 await self._step(key)
 
     def _too_early(self, key: K) -> bool:
-        if not self._min_interval:
+        if not self._paced:
             return False
         moment = time.monotonic()
-        remaining = self._started.get(key, -self._min_interval) + self._min_interval - moment
+        remaining = self._earliest.get(key, moment) - moment
         if remaining > 0:
             self.enqueue_after(key, remaining)
             return True
-        self._started[key] = moment
-        if len(self._started) > 1024:
-            self._started = {k: t for k, t in self._started.items() if t + self._min_interval > moment}
+        self._earliest[key] = moment + self._min_interval(key)
+        if len(self._earliest) > 1024:
+            self._earliest = {k: then for k, then in self._earliest.items() if then > moment}
         return False
 
     async def _step(self, key: K) -> None:

@@ -15,7 +15,6 @@ from controlplane.controllers.pod_control import PodControl, pod_from_template
 from controlplane.controllers.pods import (
     deletion_order,
     is_active,
-    is_ready,
     seconds_until_available,
 )
 from controlplane.errors import StatusError
@@ -24,7 +23,8 @@ from controlplane.meta import Key, Obj, key_of, labels_of, with_condition
 from controlplane.reconciler import Reconciler
 
 BURST = 16  # pods created or deleted before others may have the event loop
-STATUS_INTERVAL = 0.05  # seconds between two looks at the same ReplicaSet
+# Seconds between two looks at the same ReplicaSet: a look costs a pass over its pods, so many are looked at less often.
+STATUS_INTERVAL, STATUS_INTERVAL_OF_A_POD = 0.05, 0.0002
 COMPONENT = "replicaset-controller"
 
 
@@ -36,13 +36,17 @@ class ReplicaSetController:
         self._sets = informers["ReplicaSet"]
         self._pods = informers["Pod"]
         self._control = PodControl(api, self._sets, self._pods, COMPONENT)
-        self.reconciler = Reconciler("replicaset", self._reconcile, min_interval=STATUS_INTERVAL)
+        self.reconciler = Reconciler("replicaset", self._reconcile, min_interval=self._interval)
         self._sets.on_change(lambda old, new: self.reconciler.enqueue(key_of(new or old or {})))
         self._control.wake(self.reconciler.enqueue)
 
     async def run(self) -> None:
         """Works until cancelled."""
         await self.reconciler.run()
+
+    def _interval(self, key: Key) -> float:
+        owner = self._sets.get(*key)
+        return STATUS_INTERVAL + STATUS_INTERVAL_OF_A_POD * (owner["spec"]["replicas"] if owner else 0)
 
     async def _reconcile(self, key: Key) -> None:
         self._sets.catch_up()
@@ -85,7 +89,7 @@ class ReplicaSetController:
         status: Obj = {
             "replicas": len(pods),
             "fullyLabeledReplicas": sum(template <= labels_of(pod).items() for pod in pods) or None,
-            "readyReplicas": sum(is_ready(pod) for pod in pods) or None,
+            "readyReplicas": sum(wait is not None for wait in waits) or None,
             "availableReplicas": sum(wait == 0 for wait in waits) or None,
             "observedGeneration": owner["metadata"]["generation"],
             "conditions": self._conditions(owner, problem),

@@ -159,6 +159,24 @@ def test_least_interval_is_kept_and_the_last_change_is_seen() -> None:
     drive(reconciler, scenario)
 
 
+def test_the_least_interval_may_depend_on_the_key() -> None:
+    starts: dict[str, int] = {"slow": 0, "fast": 0}
+
+    async def reconcile(key: str) -> None:
+        starts[key] += 1
+
+    reconciler = Reconciler("test", reconcile, min_interval=lambda key: 60.0 if key == "slow" else 0.001)
+
+    async def scenario() -> None:
+        while starts["fast"] < 5:
+            reconciler.enqueue("slow")
+            reconciler.enqueue("fast")
+            await asyncio.sleep(0.001)
+        assert starts["slow"] == 1
+
+    drive(reconciler, scenario)
+
+
 def test_the_earlier_of_two_timers_counts() -> None:
     seen: list[str] = []
 
