@@ -30,8 +30,8 @@ class Reconciler(Generic[K]):
     """Runs `reconcile(key)` for enqueued keys, `workers` at a time.
 
     `min_interval` (seconds, or what tells them for a key) is the least time between two starts for the same key: the
-    first is at once, a storm is coalesced. `on_error(key, exception)` is told of each failure, e.g. to record an event; the retry
-    happens anyway.
+    first is at once, a storm is coalesced. `on_error(key, exception)` is told of each failure, e.g. to record an event;
+    the retry happens anyway.
     """
 
     def __init__(
