@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from agents import container_env, pod_files, volumes
 from agents.images.catalogue import Program, resolve
+from agents.images.standins import STANDINS
 from agents.pod_sandbox import NODE_PIDS, OWN_PIDS, POD_PIDS
+from topo.native_container import WAIT
 
 if TYPE_CHECKING:
     from agents.kubelet import Kubelet
@@ -60,7 +62,8 @@ def start_message(
         "argv": [container_env.expand(word, env) for word in program.argv],
         "env": env,
         "working_dir": spec.get("workingDir") or program.working_dir,
-        "standin": program.standin,
+        # The pause program only waits, for which it needs no interpreter.
+        "standin": WAIT if program.standin == STANDINS["pause"] else program.standin,
         "log": str(run.log),
         "stdin": bool(spec.get("stdin")),
         "tty": bool(spec.get("tty")),

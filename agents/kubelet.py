@@ -4,7 +4,7 @@
                                                 │
                        netfns.bridge, netfns.ipam: the node's bridge, each pod's veth pair and addresses
 
-Invariants: a pod is attached before a container of it starts; its address is given back only when its namespaces are
+Invariants: a pod is wired before a container of it starts; its address is given back only when its namespaces are
 gone; what the kubelet tells the API is status and events, nothing else.
 
 Source: Kubernetes documentation, "kubelet", "Nodes: heartbeats".
@@ -38,7 +38,7 @@ from netfns import bridge, ipam
 from netfns.kernel import CommandError, Kernel
 from topo.enter import NETWORK
 from topo.machine import Machine
-from topo.runtime import Runtime
+from topo.runtime import Runtime, Wiring
 
 Obj = dict[str, Any]
 LEASE_NAMESPACE, LEASE_SECONDS, RENEW_EVERY = "kube-node-lease", 40, 10.0
@@ -280,24 +280,31 @@ class Kubelet:
         if not task.cancelled() and task.exception() is not None:
             log.error("kubelet %s: a pod's worker failed", self.name, exc_info=task.exception())
 
-    def attach(self, uid: str, pod: str, sandbox: PodSandbox) -> tuple[str, ...]:
-        """Give a pod its addresses and plug it into the bridge. Raises IpamError, CommandError.
-
-        Not in a thread: half a millisecond, less than handing it over would cost.
-        """
+    def allocate(self, uid: str) -> tuple[str, ...]:
+        """Give a pod its addresses, one of each family. Raises IpamError."""
         assert self._pool is not None
         self._pool = ipam.allocate(self._pool, uid)
-        addresses = self._pool.addresses(uid)
-        self._plug(bridge.Attachment(pod, uid, sandbox.pid, addresses), sandbox)
-        return addresses
+        return self._pool.addresses(uid)
+
+    def wiring(self, pod: str, uid: str, addresses: tuple[str, ...]) -> Wiring:
+        """How a pod is to be plugged into the bridge, by whoever makes its namespaces."""
+        assert self._bridge is not None
+        text = bridge.render(self._bridge, bridge.Attachment(pod, uid, self.runtime.pid, addresses))
+        return Wiring(self.name, text.node, text.pod)
 
     def _plug(self, attachment: bridge.Attachment, sandbox: PodSandbox) -> None:
+        """Plug in a pod that is there already."""
         assert self._bridge is not None
         pod_kernel = NodeKernel(attachment.pod, sandbox.namespaces)
         try:
             bridge.apply(self._kernel, pod_kernel, bridge.render(self._bridge, attachment))
         finally:
             pod_kernel.close()
+
+    def unplug(self, uid: str) -> None:
+        """Take a pod off the bridge that came no further: what is left of it may hold its port."""
+        with contextlib.suppress(CommandError):
+            self._kernel.ip(f"link del {bridge.port_of(uid)}\n")
 
     async def secure(self, pod: Obj, addresses: Sequence[str]) -> bool:
         """Wait until the node enforces the pod's NetworkPolicies; whether there are any in the cluster."""

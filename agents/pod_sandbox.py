@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from topo.enter import POD, Namespaces
-from topo.runtime import Container, ContainerStartError, Process, Runtime, RuntimeUnavailable
+from topo.runtime import Container, ContainerStartError, Process, Runtime, RuntimeUnavailable, Wiring
 
 __all__ = ["GONE", "ContainerStartError", "PodSandbox"]
 
@@ -53,13 +53,15 @@ class PodSandbox:
         cls,
         runtime: Runtime,
         hostname: str,
-        network: int | None,
+        network: int,
+        wiring: Wiring | None,
         on_event: Callable[[Message], None],
         *,
         shares_pids: bool = False,
     ) -> PodSandbox:
         """Start a pod's first process; arguments as in Runtime.create_pod. Raises RuntimeUnavailable, OSError."""
-        return cls(runtime, await runtime.create_pod(hostname, network, shares_pids=shares_pids), on_event)
+        pause = await runtime.create_pod(hostname, network, wiring, shares_pids=shares_pids)
+        return cls(runtime, pause, on_event)
 
     async def start(self, container: Message) -> None:
         """Start a container and wait until its program runs. Raises ContainerStartError.

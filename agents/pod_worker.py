@@ -205,6 +205,7 @@ class PodWorker:
             except (RuntimeUnavailable, CommandError, IpamError, OSError, ValueError) as error:
                 self.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
                 self._close_sandbox()
+                self.kubelet.unplug(self.uid)
             self.report()
             await asyncio.sleep(SANDBOX_RETRY)
 
@@ -217,20 +218,23 @@ class PodWorker:
 
     async def _try_sandbox(self) -> None:
         spec = self.pod["spec"]
-        network = self.kubelet.network if spec.get("hostNetwork") else None
-        name = self.kubelet.name if network is not None else pod_files.hostname(self.pod)
+        kubelet, wiring = self.kubelet, None
+        if spec.get("hostNetwork"):
+            name, addresses = kubelet.name, kubelet.addresses
+        else:
+            name, addresses = pod_files.hostname(self.pod), kubelet.allocate(self.uid)
+            wiring = kubelet.wiring(f"{self.namespace}/{self.name}", self.uid, addresses)
         self.sandbox = await PodSandbox.create(
-            self.kubelet.runtime,
+            kubelet.runtime,
             name,
-            network,
+            kubelet.network,
+            wiring,
             self._sandbox_says,
             shares_pids=bool(spec.get("shareProcessNamespace")),
         )
-        if network is None:
-            self.addresses = self.kubelet.attach(self.uid, f"{self.namespace}/{self.name}", self.sandbox)
-            await self.kubelet.open_host_ports(self.uid, self.pod, self.addresses)
-        else:
-            self.addresses = self.kubelet.addresses
+        self.addresses = addresses
+        if wiring is not None:
+            await kubelet.open_host_ports(self.uid, self.pod, addresses)
 
     async def _secure(self) -> None:
         """Wait until the node enforces the pod's NetworkPolicies: no container of it starts before."""

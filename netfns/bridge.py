@@ -83,8 +83,13 @@ class Attachment:
 
     @property
     def port(self) -> str:
-        """The device on the node's side; a device name holds 15 characters at most."""
-        return "veth" + sha256(self.uid.encode()).hexdigest()[:8]
+        """The device on the node's side."""
+        return port_of(self.uid)
+
+
+def port_of(uid: str) -> str:
+    """The device of the pod with this uid on its node; a device name holds 15 characters at most."""
+    return "veth" + sha256(uid.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

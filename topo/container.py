@@ -1,10 +1,10 @@
-"""A container's first process, from its fork to its program.
+"""The first process of a container with a stand-in, from its fork to the stand-in's function.
 
     forker, in the pod's network and the container's own root ──clone──> pid 1 of its own pid namespace
-        terminal or pipes, /proc, signals ──> its program: execve, or a stand-in's function in this very process
+        terminal or pipes, /proc, signals ──> the stand-in's function, in this very process
 
 Every page that a forked process writes, and in Python that is every object that it touches, is copied: microseconds and
-memory for each. So topo.pod_runtime does beforehand all that can be done there, and this is short.
+memory for each. So topo.container_runtime does beforehand all that can be done there, and this is short.
 
 Source: the OCI runtime specification, "Lifecycle"; pid_namespaces(7).
 """
@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 
 from topo import rootfs, stdio, syscalls
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOST_DESCRIPTORS = 1 << 20
 _LONGEST = 1 << 18  # topo.wire.LIMIT, without its module
 _RESET = (_signal.SIGPIPE, _signal.SIGCHLD, _signal.SIGINT, _signal.SIGXFSZ)
@@ -45,34 +44,12 @@ def run(report: int, theirs: Sequence[int], tty: bool) -> NoReturn:
         for number in _RESET:  # Python ignores some; a program expects the defaults of a fresh start
             _signal.signal(number, _signal.SIG_DFL)
         os.chdir(container["working_dir"])
-        if container["standin"]:
-            _run_standin(container, report)
-        _exec(container["argv"], container["env"])
+        _run_standin(container, report)
     except (OSError, ValueError) as error:
         os.write(report, str(error).encode())
     except BaseException:
         os.write(report, traceback.format_exc().encode())
     os._exit(127)
-
-
-def _exec(argv: list[str], env: dict[str, str]) -> NoReturn:
-    """execvpe, with the search path of the container's own environment and the runtime's usual message."""
-    if "/" in argv[0]:
-        candidates = [argv[0]]
-    else:
-        candidates = [f"{folder}/{argv[0]}" for folder in env.get("PATH", _PATH).split(":")]
-    refused: OSError | None = None
-    for candidate in candidates:
-        try:
-            os.execve(candidate, argv, env)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            refused = error
-    if refused is not None:
-        raise OSError(f'exec: "{argv[0]}": {str(refused.strerror).lower()}')
-    where = "no such file or directory" if "/" in argv[0] else "executable file not found in $PATH"
-    raise OSError(f'exec: "{argv[0]}": {where}')
 
 
 def _run_standin(container: dict[str, Any], report: int) -> NoReturn:

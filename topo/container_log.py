@@ -1,8 +1,9 @@
 """A container's log: what it wrote, with the time and the stream of every piece.
 
-    container ──pipe──> topo.pod_runtime ──LogWriter──> 0.log   2026-01-02T03:04:05.000000006Z stdout F a whole line
-                                                             2026-01-02T03:04:05.000000007Z stderr P no newline yet
-                        `kubectl logs`, attach <──parse──'
+    container ──pipe──> topo.container_runtime ──LogWriter──> 0.log
+                           2026-01-02T03:04:05.000000006Z stdout F a whole line
+                           2026-01-02T03:04:05.000000007Z stderr P no newline yet
+    `kubectl logs`, attach <──parse──'
 
 A record ends with a newline of its own; F (full) says that the container wrote one there, P (partial) that it did not.
 So the records of a stream, put together, are exactly what the container wrote, and each piece can be shown at once.

@@ -1,12 +1,12 @@
 """The forker: one small warm process that does nothing but fork, so that it shares its memory with all that it forks.
 
-    topo.pod_runtime ── host name, or pod, root, report, input and outputs ──> forker ──clone──> pause, topo.container
-            ^─────────────── pid, pidfd ─────────────────────────────────────────┘
+    topo.container_runtime ── pod, root, report, input and outputs ──> forker ──clone──> topo.container
+            ^──────────────────── pid, pidfd ────────────────────────────┘
 
 It has loaded every stand-in, so a container costs a fork and what the kernel's namespaces cost, not the start of an
 interpreter. Memory is shared until written: so the garbage collector, which would write everywhere, is off; nothing is
 imported here that makes a fork write (threading, subprocess, asyncio, logging); and between two forks as little happens
-as can be: no message is even decoded. It holds few descriptors, for a pause process keeps copies of all of them.
+as can be: no message is even decoded.
 
 Sources: clone(2), setns(2); the "zygote" process of Android is the same idea.
 """
@@ -14,7 +14,6 @@ Sources: clone(2), setns(2); the "zygote" process of Android is the same idea.
 import gc
 import importlib
 import os
-import signal
 import socket
 import struct
 import sys
@@ -22,51 +21,21 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from topo import container, syscalls
+from topo.home import Home
 from topo.stdio import Stdio
 
 POD_NAMESPACES = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
-_PAUSE, _SHARING_PAUSE, _PLAIN, _TERMINAL = b"p", b"s", b"c", b"t"
+_PLAIN, _TERMINAL = b"c", b"t"
 _JOINING = b"j"  # after the kind of a container: a pid namespace to join comes last among the descriptors
 _NAME = "pod-forker"
-_LONGEST = 65  # a kind, and a host name
 _RIGHTS = socket.CMSG_SPACE(7 * 4)
 _ANSWER = struct.Struct("=ii")  # pid or -1, errno
-
-
-class Home:
-    """The namespaces that this process began in."""
-
-    def __init__(self) -> None:
-        kinds = (
-            ("net", syscalls.CLONE_NEWNET),
-            ("uts", syscalls.CLONE_NEWUTS),
-            ("ipc", syscalls.CLONE_NEWIPC),
-            ("mnt", syscalls.CLONE_NEWNS),
-        )
-        self._descriptors = [(os.open(f"/proc/self/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
-
-    def return_to(self) -> None:
-        """Go back into all of them."""
-        for descriptor, kind in self._descriptors:
-            syscalls.setns(descriptor, kind)
-
-
-def ask_pause(
-    channel: socket.socket, hostname: str, network: int | None, *, shares_pids: bool
-) -> tuple[int, int]:
-    """Have a process forked that holds a pod's namespaces: its pid and a pidfd. Called by the pod runtime.
-
-    `network`: a network namespace to join in place of a fresh one. `shares_pids`: it is the first process of a pid
-    namespace, which containers may join. Raises OSError.
-    """
-    kind = _SHARING_PAUSE if shares_pids else _PAUSE
-    return _ask(channel, kind + hostname.encode(), [] if network is None else [network])
 
 
 def ask_container(
     channel: socket.socket, pod: int, root: int, report: int, stdio: Stdio, pids: int | None = None
 ) -> tuple[int, int]:
-    """Have a container forked: its pid and a pidfd. Called by the pod runtime; raises OSError.
+    """Have a container forked: its pid and a pidfd. Called by the container runtime; raises OSError.
 
     `pod`: pidfd of the pod. `root`: the mount namespace to be in. `report`: the container's end of a socket, on which
     it is told what to become (topo.container). `pids`: pidfd of a process whose pid namespace it joins; None: its own.
@@ -89,43 +58,26 @@ def _ask(channel: socket.socket, request: bytes, descriptors: Sequence[int]) -> 
 
 
 def serve(channel: socket.socket) -> NoReturn:
-    """Answer every request, in order, until the pod runtime is gone."""
+    """Answer every request, in order, until the container runtime is gone."""
     home = Home()
     while True:
-        request, ancillary, _, _ = channel.recvmsg(_LONGEST, _RIGHTS, socket.MSG_CMSG_CLOEXEC)
+        request, ancillary, _, _ = channel.recvmsg(2, _RIGHTS, socket.MSG_CMSG_CLOEXEC)
         if not request:
             os._exit(0)
         rights = ancillary[0][2] if ancillary else b""
         descriptors = struct.unpack(f"{len(rights) // 4}i", rights)
         pid, number = -1, 0
         try:
-            if request[:1] in (_PAUSE, _SHARING_PAUSE):
-                pid = _fork_pause(request[1:].decode(), descriptors, request[:1] == _SHARING_PAUSE)
-            elif request[1:] == _JOINING:
+            if request[1:] == _JOINING:
                 pid = _fork_beside(descriptors, request[:1] == _TERMINAL)
             else:
-                pid = _fork_container(descriptors, request == _TERMINAL)
+                pid = _fork(descriptors, request == _TERMINAL)
         except OSError as error:
             number = error.errno or 0
-        home.return_to()
+        home.return_to(POD_NAMESPACES | syscalls.CLONE_NEWNS)
         for descriptor in set(descriptors):
             os.close(descriptor)
         _answer(channel, pid, number)
-
-
-def _fork_pause(hostname: str, networks: Sequence[int], shares_pids: bool) -> int:
-    kinds = POD_NAMESPACES | (syscalls.CLONE_NEWPID if shares_pids else 0)
-    if networks:
-        syscalls.setns(networks[0], syscalls.CLONE_NEWNET)
-        kinds &= ~syscalls.CLONE_NEWNET
-    syscalls.set_process_name("pause")
-    pid = syscalls.clone_pause(kinds | syscalls.CLONE_PARENT)
-    syscalls.set_process_name(_NAME)
-    pidfd = os.pidfd_open(pid)
-    syscalls.setns(pidfd, syscalls.CLONE_NEWUTS)
-    os.close(pidfd)
-    syscalls.sethostname(hostname)
-    return pid
 
 
 def _fork_beside(descriptors: Sequence[int], tty: bool) -> int:
@@ -133,13 +85,13 @@ def _fork_beside(descriptors: Sequence[int], tty: bool) -> int:
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     try:
         syscalls.setns(descriptors[-1], syscalls.CLONE_NEWPID)  # of the children, not of this process
-        return _fork_container(descriptors[:-1], tty, 0)
+        return _fork(descriptors[:-1], tty, 0)
     finally:
         syscalls.setns(own, syscalls.CLONE_NEWPID)
         os.close(own)
 
 
-def _fork_container(descriptors: Sequence[int], tty: bool, fresh: int = syscalls.CLONE_NEWPID) -> int:
+def _fork(descriptors: Sequence[int], tty: bool, fresh: int = syscalls.CLONE_NEWPID) -> int:
     pod, root, report, *theirs = descriptors
     syscalls.setns(pod, POD_NAMESPACES)
     syscalls.setns(root, syscalls.CLONE_NEWNS)
@@ -171,10 +123,6 @@ def main(argv: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a pause process would run Python's handler, in this memory
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_IGN
-    )  # so does a pause process, which then has no orphans to reap
     syscalls.set_process_name(_NAME)
     serve(socket.socket(fileno=int(argv[0])))
 

@@ -15,6 +15,7 @@ pod, and `compile_batch` returns None for text with any other line, which then g
 Sources: rtnetlink(7), netlink(7), ip-link(8), ip-address(8), ip-route(8); linux/if_link.h, linux/rtnetlink.h.
 """
 
+import errno
 import fcntl
 import os
 import shlex
@@ -22,6 +23,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_interface, ip_network
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
@@ -37,18 +39,25 @@ IFF_UP, IFA_F_NODAD, IN6_ADDR_GEN_MODE_NONE, RTNH_F_ONLINK = 0x1, 0x2, 1, 4
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 3, 0, 253, 1
 
 
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+
+
 class NetlinkError(OSError):
     """The kernel refused a line of a batch; `str` tells the line and the reason."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One netlink message before it has a sequence number. Device names are looked up when it is sent."""
+    """One netlink message before it has a sequence number. Device numbers are looked up when it is sent.
+
+    device: the one that it is about, where the kernel looks for it by name.
+    """
 
     line: str
     kind: int
     flags: int
     build: Callable[[Callable[[str], int]], bytes]
+    device: str = ""
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -88,6 +97,7 @@ def _lines(text: str) -> Iterator[str]:
             yield line
 
 
+@lru_cache(maxsize=1024)  # most lines of a pod are the same for all pods of a node
 def _compile_line(line: str) -> Request:
     # shlex takes ten times as long, and only a line with quotes needs it.
     words = shlex.split(line) if any(mark in line for mark in "'\"\\") else line.split()
@@ -163,7 +173,7 @@ def _link_set(line: str, words: list[str]) -> Request:
     options = _Options.read(
         words[1:kind_at], keys={"mtu", "master", "alias", "addrgenmode"}, flags={"up", "down"}
     )
-    attributes = _link_attributes("", options) + _bridge_port(words[kind_at:])
+    attributes = _link_attributes(words[0], options) + _bridge_port(words[kind_at:])
     if "addrgenmode" in options.values:
         if options.values["addrgenmode"] != "none":
             raise _Unsupported(line)
@@ -173,12 +183,12 @@ def _link_set(line: str, words: list[str]) -> Request:
     change = IFF_UP if options.flags else 0
 
     def build(index_of: Callable[[str], int]) -> bytes:
-        message = _ifinfo(index_of(words[0]), up, change) + attributes
+        message = _ifinfo(0, up, change) + attributes
         if "master" in options.values:
             message += _u32(IFLA_MASTER, index_of(options.values["master"]))
         return message
 
-    return Request(line, RTM_NEWLINK, 0, build)
+    return Request(line, RTM_NEWLINK, 0, build, words[0])
 
 
 def _bridge_port(words: list[str]) -> bytes:
@@ -195,7 +205,8 @@ def _bridge_port(words: list[str]) -> bytes:
 def _link_del(line: str, words: list[str]) -> Request:
     if len(words) != 1:
         raise _Unsupported(line)
-    return Request(line, RTM_DELLINK, 0, lambda index_of: _ifinfo(index_of(words[0]), 0, 0))
+    message = _ifinfo(0, 0, 0) + _name(IFLA_IFNAME, words[0])
+    return Request(line, RTM_DELLINK, 0, lambda _: message, words[0])
 
 
 def _addr_add(line: str, words: list[str]) -> Request:
@@ -253,51 +264,82 @@ class Rtnetlink:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
         )
-        self._socket.bind((0, 0))
-        # Only to ask this namespace for device numbers (SIOCGIFINDEX), whichever namespace the asking thread is in.
-        self._names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._indexes: dict[str, int] = {}
         self._sequence = 0
+        self._batch: list[Request] = []
+        self._messages: list[bytes] = []
 
     def close(self) -> None:
-        """Close both sockets."""
+        """Close the socket."""
         self._socket.close()
-        self._names.close()
 
     def send(self, requests: Sequence[Request]) -> None:
-        """Send each request and wait for its acknowledgement. Raises NetlinkError at the first refusal."""
-        for request in requests:
-            self._sequence += 1
-            body = request.build(self._index)
-            flags = NLM_F_REQUEST | NLM_F_ACK | request.flags
-            header = struct.pack("=IHHII", 16 + len(body), request.kind, flags, self._sequence, 0)
-            self._socket.send(header + body)
-            self._acknowledge(request)
+        """Send requests, together as far as that goes, and wait until they are done.
 
-    def _acknowledge(self, request: Request) -> None:
+        Raises NetlinkError of the first that is refused; those that were sent with it have been tried all the same.
+        """
+        try:
+            for request in requests:
+                body = request.build(self._index)
+                self._batch.append(request)
+                self._messages.append(body)
+            self._flush()
+        finally:
+            self._batch.clear()
+            self._messages.clear()
+
+    def _flush(self) -> None:
+        """Send what has been gathered as one; only the last message asks to be acknowledged."""
+        parts: list[bytes] = []
+        for request, body in zip(self._batch, self._messages, strict=True):
+            self._sequence += 1
+            flags = NLM_F_REQUEST | request.flags | (NLM_F_ACK if request is self._batch[-1] else 0)
+            parts += (_HEADER.pack(16 + len(body), request.kind, flags, self._sequence, 0), body)
+        if parts:
+            self._socket.send(b"".join(parts))
+            self._acknowledge()
+        self._batch.clear()
+        self._messages.clear()
+
+    def _acknowledge(self) -> None:
+        """Read until the last message of the batch is answered. A refusal is told also for one that did not ask."""
+        refused: NetlinkError | None = None
         while True:
             answer = self._socket.recv(65536)
-            _, kind, _, sequence, _ = struct.unpack_from("=IHHII", answer)
-            if kind == NLMSG_ERROR and sequence == self._sequence:
+            _, kind, _, sequence, _ = _HEADER.unpack_from(answer)
+            if kind != NLMSG_ERROR:
+                continue
+            number = -struct.unpack_from("=i", answer, _HEADER.size)[0]
+            place = sequence - self._sequence - 1
+            if number and refused is None and -len(self._batch) <= place < 0:
+                refused = _refusal(self._batch[place], number)
+            if sequence == self._sequence:
                 break
-        number = -struct.unpack_from("=i", answer, 16)[0]
-        if number:
-            raise NetlinkError(number, f"ip {request.line}: {os.strerror(number)}")
+        if refused is not None:
+            raise refused
 
     def _index(self, device: str) -> int:
         """The number of a device; bridges and lo are remembered, pods' devices come and go."""
         if device in self._indexes:
             return self._indexes[device]
-        index = interface_index(self._names, device)
+        if any(request.kind == RTM_DELLINK or request.flags & NLM_F_CREATE for request in self._batch):
+            self._flush()  # it may be one of those that are about to come or go
+        index = interface_index(self._socket, device)
         if device in ("lo", "cni0", "eth0"):
             self._indexes[device] = index
         return index
 
 
-def interface_index(names: socket.socket, device: str) -> int:
-    """The number of a device in the namespace that the socket `names` belongs to. Raises NetlinkError."""
+def _refusal(request: Request, number: int) -> NetlinkError:
+    if number == errno.ENODEV and request.device:
+        return NetlinkError(number, f"ip {request.line}: Cannot find device {request.device}")
+    return NetlinkError(number, f"ip {request.line}: {os.strerror(number)}")
+
+
+def interface_index(any_socket: socket.socket, device: str) -> int:
+    """The number of a device in the namespace that a socket belongs to. Raises NetlinkError."""
     try:
-        answer = fcntl.ioctl(names, 0x8933, struct.pack("16s24x", device.encode()))  # SIOCGIFINDEX
+        answer = fcntl.ioctl(any_socket, 0x8933, struct.pack("16s24x", device.encode()))  # SIOCGIFINDEX
     except OSError as error:
         raise NetlinkError(error.errno, f"ip: Cannot find device {device}") from None
     return int(struct.unpack_from("=i", answer, 16)[0])

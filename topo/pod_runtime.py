@@ -1,171 +1,122 @@
-"""The pod runtime's busy process: builds what pods and containers need, has them forked, and writes their logs.
+"""The process that makes pods: their namespaces, their wiring, and the process that holds both.
 
-    supervisor ══ requests, answers ══ pod runtime <── pipes ── what containers write, into logs (topo.container_log)
-                                         ║
-                                       topo.forker ──clone──> pause: holds a pod's network, host name, IPC namespaces
-                                            └────────clone──> container: own pid and mount namespaces, the pod's others
+    supervisor ══ host name, `ip -batch` texts ══ pod runtime ──clone──> pause: holds network, UTS, IPC namespaces
+                                                      │
+                                                      └── goes into fresh namespaces, wires them, comes home
 
-After a fork, each page that either side writes is copied. So the process that works and the one that forks are two:
-this one builds a container's root in a mount namespace of its own and hands it over, and never forks.
+Everything about the network is done here, one pod after another: the kernel's lock on all of it (RTNL) is then never
+waited for, and the supervisor has its processor for itself. A pod that has been answered for is wired.
 
-Pods and containers are children of the supervisor (CLONE_PARENT), which watches and reaps them. So killing this process
-or the forker hurts nobody: others are started, and given the pipes, which the supervisor holds as well.
+Pods are children of the supervisor (CLONE_PARENT), which watches and reaps them: killing this process hurts none.
 
-Requests:  {"id", "do": "pod", "hostname", "shares_pids"}, perhaps with the network namespace to join
-           {"id", "do": "container", "container": {...}} with a pidfd of the pod, perhaps of a pid namespace to join
-           {"do": "adopt", "log": PATH, "streams": [...]} with the pipes of a container that runs already
-Answers:   {"id", "pid"} with a pidfd; for a container also with its outputs and, if it has one, its input
-           {"id", "started": true} when a container's program runs; {"id", "error", "errno"} when it cannot
-           {"drained": PATH} when all that a container wrote is in its log
+Request:  {"id", "hostname", "shares_pids", "machine", "node", "pod"} with the machine's network: both texts are run,
+          `node` there and `pod` in the new one; the node's text calls the pod's namespace by this process, which is in
+          it meanwhile
+          {"id", "hostname", "shares_pids"} with the network that the pod shares
+Answer:   {"id", "pid"} with a pidfd, or {"id", "error", "errno"}
 
-Sources: clone(2), setns(2), mount_namespaces(7), pid_namespaces(7).
+Sources: unshare(2), setns(2), clone(2), network_namespaces(7), rtnetlink(7).
 """
 
 import os
-import select
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from topo import forker, rootfs, syscalls, wire
-from topo.container_log import LogWriter
-from topo.forker import Home
-from topo.stdio import Stdio
+from topo import syscalls
+from topo.home import Home
+from topo.netlink import Rtnetlink, compile_batch
+from topo.serving import Server
 
-_CHUNK = 1 << 16
 _NAME = "pod-runtime"
 
 
-class PodRuntime:
-    """The loop: requests, containers that start, outputs of containers that run."""
+class PodRuntime(Server):
+    """See the head of this file."""
 
-    def __init__(self, channel: socket.socket, forker_: socket.socket) -> None:
-        self._channel = channel
-        self._forker = forker_
+    def __init__(self, channel: socket.socket) -> None:
+        super().__init__(channel)
         self._home = Home()
-        self._proc = os.open("/proc", os.O_PATH)  # to be found from within a container's root
-        self._handlers: dict[int, Callable[[], None]] = {}  # by descriptor that is waited for
-        self._poll = select.poll()
-        self._wait_for(channel.fileno(), self._serve)
+        self._machines: dict[str, Rtnetlink] = {}
 
-    def run(self) -> NoReturn:
-        """Serve until the supervisor is gone."""
-        while True:
-            for descriptor, _ in self._poll.poll():
-                handler = self._handlers.get(descriptor)
-                if handler is not None:  # None: an earlier one of this round has dealt with it
-                    handler()
-
-    def _wait_for(self, descriptor: int, handler: Callable[[], None]) -> None:
-        self._handlers[descriptor] = handler
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _forget(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
-        del self._handlers[descriptor]
-        os.close(descriptor)
-
-    def _serve(self) -> None:
-        received = wire.receive(self._channel)
-        if received is None:
-            os._exit(0)
-        message, descriptors = received
+    def serve(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+        """Make a pod. Raises OSError."""
+        network = descriptors[0]
+        kinds = syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
+        node = None
+        if "machine" in message:
+            node = self._machine(message["machine"], network)
+            kinds |= syscalls.CLONE_NEWNET
         try:
-            if message["do"] == "pod":
-                self._start_pod(message, descriptors)
-            elif message["do"] == "container":
-                self._start_container(message, *descriptors)
+            syscalls.unshare(kinds)
+            if node is None:
+                syscalls.setns(network, syscalls.CLONE_NEWNET)
             else:
-                self._read_outputs(message["log"], dict(zip(descriptors, message["streams"], strict=True)))
-                return
-        except (OSError, ValueError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            wire.send(self._channel, {"id": message["id"], "error": str(error), "errno": number})
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-    def _start_pod(self, message: dict[str, Any], networks: Sequence[int]) -> None:
-        pid, pidfd = forker.ask_pause(
-            self._forker,
-            message["hostname"],
-            networks[0] if networks else None,
-            shares_pids=message["shares_pids"],
-        )
-        wire.send(self._channel, {"id": message["id"], "pid": pid}, [pidfd])
+                self._wire(message, node, network)
+            syscalls.sethostname(message["hostname"])
+            pid = self._pause(shares_pids=message["shares_pids"])
+        finally:
+            self._home.return_to(kinds | syscalls.CLONE_NEWNET)
+        pidfd = os.pidfd_open(pid)
+        self.answer({"id": message["id"], "pid": pid}, [pidfd])
         os.close(pidfd)
 
-    def _start_container(self, message: dict[str, Any], pod: int, pids: int | None = None) -> None:
-        spec = message["container"]
-        stdio = Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
-        report, theirs = wire.pair()
+    @staticmethod
+    def _pause(*, shares_pids: bool) -> int:
+        """The process that holds the namespaces; `shares_pids`: it is the first of a pid namespace too."""
+        kinds = syscalls.CLONE_PARENT
+        syscalls.set_process_name("pause")
+        if shares_pids:
+            kinds |= syscalls.CLONE_NEWPID
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # it inherits that, and then has no orphans to reap
         try:
-            root = self._build_root(spec)
-            pid, pidfd = forker.ask_container(self._forker, pod, root, theirs.fileno(), stdio, pids)
-            os.close(root)
+            return syscalls.clone_pause(kinds)
         finally:
-            stdio.close_theirs()
-            theirs.close()
-        given = [pidfd, *stdio.outputs, *([] if stdio.input is None else [stdio.input])]
-        streams = list(stdio.outputs.values())
-        wire.send(self._channel, {"id": message["id"], "pid": pid, "streams": streams}, given)
-        os.close(pidfd)
-        if stdio.input is not None and stdio.input not in stdio.outputs:
-            os.close(stdio.input)  # the kubelet's copy is the only one: when it closes that, the input ends
-        self._read_outputs(spec["log"], stdio.outputs)
-        wire.send(report, {word: spec[word] for word in ("argv", "env", "working_dir", "standin")})
-        descriptor = report.detach()
-        self._wait_for(descriptor, lambda: self._has_started(message["id"], descriptor))
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            syscalls.set_process_name(_NAME)
 
-    def _build_root(self, spec: dict[str, Any]) -> int:
-        """A descriptor of a new mount namespace whose root is the container's. Raises OSError, ValueError."""
-        syscalls.unshare(syscalls.CLONE_NEWNS)
-        try:
-            rootfs.enter_container_root(rootfs.ContainerRoot(**spec["root"]))
-            os.makedirs(spec["working_dir"], exist_ok=True)
-            return os.open("self/ns/mnt", os.O_RDONLY, dir_fd=self._proc)
-        finally:
-            self._home.return_to()
-
-    def _has_started(self, request: int, report: int) -> None:
-        """The container's program runs (its end of the socket closed without a word), or it tells why it cannot."""
-        try:
-            error = os.read(report, _CHUNK).decode(errors="replace")
-        except ConnectionResetError:
-            error = "killed before its program ran"
-        self._forget(report)
-        answer = {"error": error, "errno": None} if error else {"started": True}
-        wire.send(self._channel, {"id": request, **answer})
-
-    def _read_outputs(self, path: str, outputs: dict[int, str]) -> None:
-        """From now on, write what comes out of a container into its log. Raises OSError."""
-        log = LogWriter(path)
-        open_ = set(outputs)
-
-        def read(descriptor: int, stream: str) -> None:
+    def _machine(self, name: str, network: int) -> Rtnetlink:
+        """The socket on a machine, whose network stays the same as long as the lab lives."""
+        known = self._machines.get(name)
+        if known is None:
+            syscalls.setns(network, syscalls.CLONE_NEWNET)
             try:
-                data = os.read(descriptor, _CHUNK)
-            except BlockingIOError:
-                return
-            except OSError:  # EIO: nobody has the terminal open any more
-                data = b""
-            if data:
-                log.write(stream, data)
-                return
-            self._forget(descriptor)
-            open_.discard(descriptor)
-            if not open_:
-                log.close()
-                wire.send(self._channel, {"drained": path})
+                known = self._machines[name] = Rtnetlink()
+            finally:
+                self._home.return_to(syscalls.CLONE_NEWNET)
+        return known
 
-        for descriptor, stream in outputs.items():
-            self._wait_for(descriptor, lambda d=descriptor, s=stream: read(d, s))  # type: ignore[misc]
+    @staticmethod
+    def _wire(message: dict[str, Any], node: Rtnetlink, network: int) -> None:
+        pod = Rtnetlink()
+        try:
+            _batch(message["node"], node, lambda: syscalls.setns(network, syscalls.CLONE_NEWNET))
+            _batch(message["pod"], pod, lambda: None)
+        finally:
+            pod.close()
+
+
+def _batch(text: str, rtnetlink: Rtnetlink, enter: Callable[[], None]) -> None:
+    """Run a text; one with lines that topo.netlink does not know by `ip`, once `enter` was called. Raises OSError."""
+    requests = compile_batch(text)
+    if requests is not None:
+        rtnetlink.send(requests)
+        return
+    import subprocess
+
+    argv = ["ip", "-batch", "-"]
+    done = subprocess.run(argv, input=text, text=True, capture_output=True, check=False, preexec_fn=enter)
+    if done.returncode:
+        raise OSError(None, f"ip -batch: {done.stderr.strip()}")
 
 
 def main(argv: Sequence[str]) -> None:
-    """`python -m topo.pod_runtime CHANNEL FORKER`: descriptors of the channels to the supervisor and to the forker."""
+    """`python -m topo.pod_runtime CHANNEL`: the descriptor of the channel to the supervisor."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what shares this memory would run Python's handler in it
     syscalls.set_process_name(_NAME)
-    PodRuntime(*(socket.socket(fileno=int(word)) for word in argv)).run()
+    PodRuntime(socket.socket(fileno=int(argv[0]))).run()
 
 
 if __name__ == "__main__":

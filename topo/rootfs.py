@@ -65,7 +65,7 @@ _ETC_WRITTEN = {
     "resolv.conf": "",
     "hostname": "localhost\n",
 }
-_NO_PROGRAMS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+_NO_PROGRAMS = PROC_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 
 

@@ -1,9 +1,11 @@
-"""The supervisor's end of the pod runtime: starts it, asks it for pods and containers, reaps what ends.
+"""The supervisor's end of what makes pods and containers: starts the processes, asks them, reaps what ends.
 
-    supervisor ══ topo.pod_runtime ══ topo.forker ──clone──> pods and containers, children of the supervisor
-        ^──────────── a pidfd each, readable at the end ─────────────────────────┘
+    supervisor ══ topo.pod_runtime ──clone──> pods ───────────────┐ children of the supervisor,
+        ^    ╚═══ topo.container_runtime ──clone──> containers ───┤ each with a pidfd, readable at its end
+        │                       ╚══ topo.forker ──clone──> ───────┤
+        └─────────────────────────────────────────────────────────┘
 
-When one of the two is killed, both are started anew and given the outputs of all containers that run; whoever was
+When one of the three is killed, all are started anew and given the outputs of all containers that run; whoever was
 waiting for an answer asks again. Nothing that runs notices.
 """
 
@@ -62,6 +64,18 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Wiring:
+    """How a pod is plugged in: `ip -batch` texts for its machine's network, which is `machine`'s, and for its own.
+
+    The machine's text calls the pod's network by Runtime.pid. Once there is a pod, it is wired.
+    """
+
+    machine: str
+    node: str
+    pod: str
+
+
+@dataclass(frozen=True)
 class Container:
     """A container that has been forked. input: what writes to its input; None without one."""
 
@@ -85,6 +99,61 @@ class _Request:
     started: asyncio.Future[None]
 
 
+class _Channel:
+    """The way to one of the processes: what does not fit into the socket now is sent when there is room."""
+
+    def __init__(self, refused: Callable[[Message, ValueError], None]) -> None:
+        """`refused` is told of a message that is too long to be sent."""
+        self._ours, self.theirs = wire.pair()
+        self._ours.setblocking(False)
+        self._refused = refused
+        self._outbox: deque[tuple[Message, list[int]]] = deque()
+        self._loop: asyncio.AbstractEventLoop
+
+    def attach(self, loop: asyncio.AbstractEventLoop, receive: Callable[[Message, list[int]], None]) -> None:
+        """Begin to listen; `receive` gets each answer with its descriptors."""
+        self._loop = loop
+        loop.add_reader(self._ours, self._receive, receive)
+
+    def send(self, message: Message, descriptors: Iterable[int]) -> None:
+        """Send a message, now or later; the descriptors may be closed at once."""
+        self._outbox.append((message, [os.dup(one) for one in descriptors]))
+        if len(self._outbox) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what waits, as far as it is taken; a hundred pods at once are more than a socket holds."""
+        while self._outbox:
+            message, descriptors = self._outbox[0]
+            try:
+                wire.send(self._ours, message, descriptors)
+            except BlockingIOError:
+                self._loop.add_writer(self._ours, self._flush)
+                return
+            except ValueError as error:
+                self._refused(message, error)
+            except OSError:
+                break  # it is ending; its pidfd will tell
+            self._outbox.popleft()
+            _close_all(descriptors)
+        self._loop.remove_writer(self._ours)
+
+    def _receive(self, receive: Callable[[Message, list[int]], None]) -> None:
+        received = wire.receive(self._ours)
+        if received is None:
+            self._loop.remove_reader(self._ours)  # it is ending; its pidfd will tell
+        else:
+            receive(*received)
+
+    def close(self) -> None:
+        """The process has ended."""
+        self._loop.remove_reader(self._ours)
+        self._loop.remove_writer(self._ours)
+        self._ours.close()
+        for _, descriptors in self._outbox:
+            _close_all(descriptors)
+
+
 class Runtime:
     """See the head of this file."""
 
@@ -95,40 +164,49 @@ class Runtime:
         self._requests: dict[int, _Request] = {}
         self._numbers = count()
         self._logs: dict[str, _Log] = {}
-        self._outbox: deque[tuple[int, Message, list[int]]] = deque()
         self._start()
 
     def _start(self) -> None:
-        self._channel, theirs = wire.pair()
+        self._pods, self._containers = _Channel(self._too_long), _Channel(self._too_long)
         asking, answering = wire.pair()
-        with theirs, asking, answering:
+        with self._pods.theirs, self._containers.theirs, asking, answering:
             self._processes = [
-                _python("topo.pod_runtime", theirs, asking),
+                _python("topo.pod_runtime", self._pods.theirs),
+                _python("topo.container_runtime", self._containers.theirs, asking),
                 _python("topo.forker", answering, self._preload),
             ]
-        self._channel.setblocking(False)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen for answers in `loop`."""
         self._loop = loop
-        loop.add_reader(self._channel, self._receive)
+        for channel in (self._pods, self._containers):
+            channel.attach(loop, self._receive)
         self._watched = [os.pidfd_open(process.pid) for process in self._processes]
         for pidfd in self._watched:
             loop.add_reader(pidfd, self._restart)
 
+    @property
+    def pid(self) -> int:
+        """The process that wires pods, from within their network."""
+        return self._processes[0].pid
+
     async def create_pod(
-        self, hostname: str, network: int | None = None, *, shares_pids: bool = False
+        self, hostname: str, network: int, wiring: Wiring | None, *, shares_pids: bool = False
     ) -> Process:
         """Start a pod's first process, which holds its namespaces.
 
-        `network`: descriptor of the network namespace to join (for a pod on its node's network); None: a fresh one.
-        `shares_pids`: it holds a pid namespace too, for containers that are started in it. Raises RuntimeUnavailable
-        when the runtime dies meanwhile, OSError when the kernel refuses.
+        `network`: descriptor of the network namespace of the pod's machine. `wiring`: how a network of its own is
+        plugged in there; None: it shares the machine's. `shares_pids`: it holds a pid namespace too, for containers
+        that are started in it. Raises RuntimeUnavailable when the runtime dies meanwhile, OSError when the kernel
+        refuses.
         """
-        asked = {"do": "pod", "hostname": hostname, "shares_pids": shares_pids}
-        request = self._ask(asked, [] if network is None else [network])
-        message, descriptors = await request.forked
-        return Process(message["pid"], descriptors[0])
+        message: Message = {"hostname": hostname, "shares_pids": shares_pids}
+        if wiring is not None:
+            message |= {"machine": wiring.machine, "node": wiring.node, "pod": wiring.pod}
+        request = self._ask(self._pods, message, [network])
+        request.started.set_result(None)
+        answer, descriptors = await request.forked
+        return Process(answer["pid"], descriptors[0])
 
     async def start_container(
         self, pod: int, container: Message, forked: Callable[[Container], None], pids: int | None = None
@@ -137,13 +215,12 @@ class Runtime:
 
         `pids`: pidfd of a process whose pid namespace it joins; None: it gets one of its own.
 
-        `container`: name, argv, env, working_dir, standin ("module:function" or ""), log (a path), stdin, tty, root
-        (the fields of topo.rootfs.ContainerRoot). `forked` is called once its process is there: it may end at any time
-        from then on. Raises ContainerStartError, RuntimeUnavailable.
+        `container`: name, argv, env, working_dir, standin ("module:function", topo.native_container.WAIT, or "" to
+        execute argv), log (a path), stdin, tty, root (the fields of topo.rootfs.ContainerRoot). `forked` is called once
+        its process is there: it may end at any time from then on. Raises ContainerStartError, RuntimeUnavailable.
         """
-        request = self._ask(
-            {"do": "container", "container": container}, [pod] if pids is None else [pod, pids]
-        )
+        handed = [pod] if pids is None else [pod, pids]
+        request = self._ask(self._containers, {"container": container}, handed)
         try:
             message, descriptors = await request.forked
         except OSError as error:
@@ -160,40 +237,18 @@ class Runtime:
         if log in self._logs:
             await self._logs[log].drained.wait()
 
-    def _ask(self, message: Message, descriptors: list[int]) -> _Request:
+    def _ask(self, channel: _Channel, message: Message, descriptors: list[int]) -> _Request:
         request = _Request(self._loop.create_future(), self._loop.create_future())
         number = next(self._numbers)
         self._requests[number] = request
-        if message["do"] == "pod":
-            request.started.set_result(None)
-        # Copies, for the asker may close his before the runtime has time for the request.
-        self._outbox.append((number, {"id": number, **message}, [os.dup(one) for one in descriptors]))
-        self._flush()
+        channel.send({"id": number, **message}, descriptors)
         return request
 
-    def _flush(self) -> None:
-        """Send what waits, as far as the runtime takes it; a hundred pods at once are more than a socket holds."""
-        while self._outbox:
-            number, message, descriptors = self._outbox[0]
-            try:
-                wire.send(self._channel, message, descriptors)
-            except BlockingIOError:
-                self._loop.add_writer(self._channel, self._flush)
-                return
-            except ValueError as error:
-                _settle(self._requests.pop(number).forked, ContainerStartError(str(error)))
-            except OSError:
-                break  # it is ending; its pidfd will tell
-            self._outbox.popleft()
-            _close_all(descriptors)
-        self._loop.remove_writer(self._channel)
+    def _too_long(self, message: Message, error: ValueError) -> None:
+        request = self._requests.pop(message["id"])
+        _settle(request.forked, ContainerStartError(str(error)))
 
-    def _receive(self) -> None:
-        received = wire.receive(self._channel)
-        if received is None:
-            self._loop.remove_reader(self._channel)  # it is ending; its pidfd will tell
-            return
-        message, descriptors = received
+    def _receive(self, message: Message, descriptors: list[int]) -> None:
         if "drained" in message:
             self._forget_log(message["drained"])
             return
@@ -216,30 +271,25 @@ class Runtime:
             log.drained.set()
 
     def _restart(self) -> None:
-        self._loop.remove_reader(self._channel)
-        self._loop.remove_writer(self._channel)
-        self._channel.close()
-        for _, _, descriptors in self._outbox:
-            _close_all(descriptors)
-        self._outbox.clear()
+        self._pods.close()
+        self._containers.close()
         for pidfd in self._watched:
             self._loop.remove_reader(pidfd)
             os.close(pidfd)
         for process in self._processes:
-            process.kill()  # one has ended already, and the other is of no use
+            process.kill()  # one has ended already, and the others are of no use
         statuses = [process.wait() for process in self._processes]
         requests, self._requests = self._requests, {}
         self._start()
         self.attach(self._loop)
         for path, log in self._logs.items():
-            streams = list(log.outputs.values())
-            adopt = {"do": "adopt", "log": path, "streams": streams}
-            self._outbox.append((-1, adopt, [os.dup(one) for one in log.outputs]))
-        self._flush()
+            self._containers.send({"adopt": path, "streams": list(log.outputs.values())}, log.outputs)
         for request in requests.values():
             for answer in (request.forked, request.started):
                 _settle(answer, RuntimeUnavailable("pod runtime: it ended; a new one is there"))
-        self._on_restart(f"the pod runtime and its forker ended with status {statuses}: started again")
+        self._on_restart(
+            f"the pod runtime, with container runtime and forker, ended with status {statuses}: started again"
+        )
 
 
 def _python(module: str, *arguments: socket.socket | str) -> "subprocess.Popen[bytes]":

@@ -47,7 +47,7 @@ class FakeSandbox:
 
 
 class FakeKubelet:
-    """Notes what its workers say. `attach` does what its first `problems` say, then succeeds."""
+    """Notes what its workers say. A sandbox meets its first `problems`, and then succeeds."""
 
     name, network, runtime, namespaces = "worker1", 0, None, None
     addresses = ("192.168.50.21",)
@@ -57,6 +57,7 @@ class FakeKubelet:
     def __init__(self, *problems: BaseException) -> None:
         self.problems = list(problems)
         self.sandboxes: list[FakeSandbox] = []
+        self.attempts = 0
         self.events: list[str] = []
         self.status: Obj = {}
         self.removed = False
@@ -68,15 +69,28 @@ class FakeKubelet:
         self.images = SimpleNamespace(layer=lambda _: "")
 
     async def create(
-        self, runtime: Any, name: str, network: Any, on_event: Callable[[Obj], None], **_: Any
+        self,
+        runtime: Any,
+        name: str,
+        network: Any,
+        wiring: Any,
+        on_event: Callable[[Obj], None],
+        **_: Any,
     ) -> FakeSandbox:
+        self.attempts += 1
+        if self.problems:
+            raise self.problems.pop(0)
         self.sandboxes.append(FakeSandbox(on_event))
         return self.sandboxes[-1]
 
-    def attach(self, uid: str, pod: str, sandbox: FakeSandbox) -> tuple[str, ...]:
-        if self.problems:
-            raise self.problems.pop(0)
-        return (f"10.244.1.{len(self.sandboxes)}",)
+    def allocate(self, uid: str) -> tuple[str, ...]:
+        return (f"10.244.1.{self.attempts + 1}",)
+
+    def wiring(self, pod: str, uid: str, addresses: tuple[str, ...]) -> None:
+        return None
+
+    def unplug(self, uid: str) -> None:
+        pass
 
     async def secure(self, pod: Obj, addresses: tuple[str, ...]) -> bool:
         self.secured.append(addresses)

@@ -79,11 +79,14 @@ def test_a_veth_pair_names_both_ends_and_the_namespace_of_the_peer() -> None:
     assert (peer[3], struct.unpack("=I", peer[19])) == (b"eth0\0", (42,))
 
 
-def test_setting_and_deleting_a_link_look_its_number_up() -> None:
-    request = only("link set dev eth0 up")
-    assert struct.unpack("=BxHiII", request.build(INDEXES.__getitem__)) == (0, 0, 7, 1, 1)
-    assert struct.unpack("=BxHiII", only("link set eth0 down").build(INDEXES.__getitem__)) == (0, 0, 7, 0, 1)
-    assert (only("link del eth0").kind, only("link del eth0").flags) == (RTM_DELLINK, 0)
+def test_setting_and_deleting_a_link_name_it_so_that_nothing_has_to_be_asked_first() -> None:
+    name = "09000300 65746830 00000000"  # IFLA_IFNAME eth0
+    for line, change in (("link set dev eth0 up", (1, 1)), ("link set eth0 down", (0, 1))):
+        raw = only(line).build(INDEXES.__getitem__)
+        assert (struct.unpack("=BxHiII", raw[:16]), raw[16:].hex(" ", 4)) == ((0, 0, 0, *change), name)
+    deletion = only("link del eth0")
+    assert (deletion.kind, deletion.flags) == (RTM_DELLINK, 0)
+    assert deletion.build(INDEXES.__getitem__)[16:].hex(" ", 4) == name
     hairpin = parsed(only("link set eth0 type bridge_slave hairpin on").build(INDEXES.__getitem__)[16:])
     assert parsed(parsed(hairpin[18])[5]) == {4: b"\x01"}
 

@@ -1,0 +1,164 @@
+"""The process that makes containers: builds the root of each, has it started, and writes its log.
+
+    supervisor ══ requests, answers ══ container runtime <── pipes ── what containers write, into logs
+                                         ║           └──clone──> container that executes a program, or only waits
+                                       topo.forker ──clone──> container with a stand-in in Python
+
+A container has a mount namespace and a pid namespace of its own, and the pod's others. What needs no interpreter is
+started from here (topo.native_container); a stand-in is forked by topo.forker, which has loaded it. After such a fork,
+each page that either side writes is copied: so the process that works and the one that forks are two.
+
+Containers are children of the supervisor (CLONE_PARENT), which watches and reaps them. So killing this process or the
+forker hurts nobody: others are started, and given the pipes, which the supervisor holds as well.
+
+Requests:  {"id", "container": {...}} with a pidfd of the pod, perhaps of a pid namespace to join
+           {"adopt": PATH, "streams": [...]} with the pipes of a container that runs already
+Answers:   {"id", "pid", "streams"} with a pidfd, its outputs and, if it has one, its input
+           {"id", "started": true} when a container's program runs; {"id", "error", "errno"} when it cannot
+           {"drained": PATH} when all that a container wrote is in its log
+
+Sources: clone(2), setns(2), mount_namespaces(7), pid_namespaces(7).
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from topo import forker, rootfs, syscalls, wire
+from topo.container_log import LogWriter
+from topo.forker import POD_NAMESPACES
+from topo.home import Home
+from topo.native import Chain
+from topo.native_container import chain_of, is_native, refusal
+from topo.serving import Server
+from topo.stdio import Stdio
+
+_CHUNK = 1 << 16
+_NAME = "containers"
+_EVERY_KIND = POD_NAMESPACES | syscalls.CLONE_NEWNS
+
+
+class ContainerRuntime(Server):
+    """See the head of this file."""
+
+    def __init__(self, channel: socket.socket, forker_: socket.socket) -> None:
+        super().__init__(channel)
+        self._forker = forker_
+        self._home = Home()
+        self._proc = os.open("/proc", os.O_PATH)  # to be found from within a container's root
+        self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._chains: dict[str, Chain] = {}  # by log, as long as the container's process may use them
+
+    def serve(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
+        """Start a container, or take over the outputs of one. Raises OSError, ValueError."""
+        if "adopt" in message:
+            outputs = dict(zip((os.dup(one) for one in descriptors), message["streams"], strict=True))
+            self._read_outputs(message["adopt"], outputs)
+        else:
+            self._start(message["id"], message["container"], *descriptors)
+
+    def _start(self, request: int, spec: dict[str, Any], pod: int, pids: int | None = None) -> None:
+        native = is_native(spec)
+        stdio = Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
+        # The end of a stream raises SIGPIPE in whoever writes to it; packets keep the description in one piece.
+        report, theirs = socket.socketpair() if native else wire.pair()
+        chain: Chain | None = None
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWNS)
+            rootfs.enter_container_root(rootfs.ContainerRoot(**spec["root"]))
+            os.makedirs(spec["working_dir"], exist_ok=True)
+            if native:
+                syscalls.setns(pod, POD_NAMESPACES)
+                os.chdir(spec["working_dir"])
+                chain = chain_of(spec, theirs.fileno(), stdio)
+                pid = self._clone(chain, pids)
+                pidfd = os.pidfd_open(pid)
+            else:
+                pid, pidfd = self._fork(pod, theirs.fileno(), stdio, pids)
+        finally:
+            self._home.return_to(_EVERY_KIND if native else syscalls.CLONE_NEWNS)
+            stdio.close_theirs()
+            theirs.close()
+        given = [pidfd, *stdio.outputs, *([] if stdio.input is None else [stdio.input])]
+        self.answer({"id": request, "pid": pid, "streams": list(stdio.outputs.values())}, given)
+        os.close(pidfd)
+        if stdio.input is not None and stdio.input not in stdio.outputs:
+            os.close(stdio.input)  # the kubelet's copy is the only one: when it closes that, the input ends
+        self._read_outputs(spec["log"], stdio.outputs)
+        if chain is not None:
+            self._chains[spec["log"]] = chain
+            report.send(b".")
+        else:
+            wire.send(report, {word: spec[word] for word in ("argv", "env", "working_dir", "standin")})
+        descriptor = report.detach()
+        self.wait_for(descriptor, lambda: self._has_started(request, descriptor, spec))
+
+    def _clone(self, chain: Chain, pids: int | None) -> int:
+        """Start a chain in a pid namespace of its own, or beside another process. Returns its pid."""
+        if pids is None:
+            return chain.start(syscalls.CLONE_NEWPID | syscalls.CLONE_PARENT)
+        syscalls.setns(pids, syscalls.CLONE_NEWPID)  # of the children, not of this process
+        try:
+            return chain.start(syscalls.CLONE_PARENT)
+        finally:
+            syscalls.setns(self._pids, syscalls.CLONE_NEWPID)
+
+    def _fork(self, pod: int, report: int, stdio: Stdio, pids: int | None) -> tuple[int, int]:
+        """Have a container forked that is in the present mount namespace: its pid and a pidfd."""
+        root = os.open("self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        try:
+            return forker.ask_container(self._forker, pod, root, report, stdio, pids)
+        finally:
+            os.close(root)
+
+    def _has_started(self, request: int, report: int, spec: dict[str, Any]) -> None:
+        """The container's program runs (its end of the socket closed without a word), or it tells why it cannot."""
+        try:
+            error = os.read(report, _CHUNK).decode(errors="replace")
+        except ConnectionResetError:
+            error = "killed before its program ran"
+        self.forget(report)
+        chain = self._chains.get(spec["log"])
+        if chain is not None and chain.errno:
+            error = refusal(spec, chain.errno)
+        answer = {"error": error, "errno": None} if error else {"started": True}
+        self.answer({"id": request, **answer})
+
+    def _read_outputs(self, path: str, outputs: dict[int, str]) -> None:
+        """From now on, write what comes out of a container into its log. Raises OSError."""
+        log = LogWriter(path)
+        open_ = set(outputs)
+
+        def read(descriptor: int, stream: str) -> None:
+            try:
+                data = os.read(descriptor, _CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:  # EIO: nobody has the terminal open any more
+                data = b""
+            if data:
+                log.write(stream, data)
+                return
+            self.forget(descriptor)
+            open_.discard(descriptor)
+            if not open_:
+                log.close()
+                self._chains.pop(path, None)
+                self.answer({"drained": path})
+
+        for descriptor, stream in outputs.items():
+            self.wait_for(descriptor, lambda d=descriptor, s=stream: read(d, s))  # type: ignore[misc]
+
+
+def main(argv: Sequence[str]) -> None:
+    """`python -m topo.container_runtime CHANNEL FORKER`: descriptors of the channels to supervisor and forker."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what shares this memory would run Python's handler in it
+    syscalls.set_process_name(_NAME)
+    ContainerRuntime(*(socket.socket(fileno=int(word)) for word in argv)).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,116 @@
+"""A process that calls a few of libc's functions, one after another, in the memory of the process that started it.
+
+    clone(CLONE_VM) ──> setsid() ──> mount(…) ──> … ──> execve(…), or sigwait(…) ──> _exit(…)
+         each call a context of makecontext(3), each context's uc_link the next one
+
+A forked Python process copies every page that it touches, and in Python that is every object: some five hundred page
+faults until it does nothing but wait. What needs no interpreter needs none of them: the calls are prepared here, where
+nothing is copied, and clone(2) gives them namespaces, descriptors, signals and a root of their own, but no memory.
+
+Invariants: such a process runs none of Python's code, and writes to nothing but its own block of memory, which must
+live until the process has ended or has executed another program. It shares the memory, but is no thread of it: it has
+storage of its own for errno, and it goes on when the process that started it ends.
+
+Sources: makecontext(3), getcontext(3), clone(2) "CLONE_VM", "CLONE_SETTLS"; vfork(2) is the same idea with one call.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterable, Sequence
+
+from topo.syscalls import CLONE_VM
+
+Argument = int | bytes | ctypes.Array[ctypes.c_char_p] | None
+Call = tuple[str, *tuple[Argument, ...]]
+
+_CLONE_SETTLS = 0x00080000
+_CONTEXT = (
+    1024 if os.uname().machine == "x86_64" else 4608
+)  # sizeof(ucontext_t), rounded up: 968, on arm64 4560
+_LINK, _STACK, _STACK_SIZE = 8, 16, 32  # offsetof uc_link, uc_stack.ss_sp, uc_stack.ss_size: the same on both
+_CALL_STACK = 4096  # for the calls themselves
+_FRAME = 64  # where a call returns to
+_STORAGE = 2048  # thread-local storage: errno is in there, before or behind the middle
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_clone = ctypes.PyDLL(None, use_errno=True).clone
+_entry = ctypes.cast(_libc.setcontext, ctypes.c_void_p)
+
+
+def address(function: str) -> int:
+    """Where a function of libc is: for a call that takes one, such as signal(2). Raises AttributeError."""
+    return ctypes.cast(getattr(_libc, function), ctypes.c_void_p).value or 0
+
+
+def strings(words: Iterable[str]) -> "ctypes.Array[ctypes.c_char_p]":
+    """An argument such as those of execve(2): pointers to strings, and a null pointer at the end."""
+    raw = [os.fsencode(word) for word in words]
+    return (ctypes.c_char_p * (len(raw) + 1))(*raw, None)
+
+
+def signal_set(numbers: Iterable[int]) -> bytes:
+    """A sigset_t with these signals."""
+    return sum(1 << number - 1 for number in numbers).to_bytes(128, "little")
+
+
+class Chain:
+    """Calls that a process will make, each a function of libc with its arguments. Keep it until the process is over.
+
+    An integer is passed as it is, bytes and arrays by their address. There are no branches: a call that fails does not
+    end the chain, but `errno` tells; what must not go on is ended by the handler of a signal.
+    """
+
+    def __init__(self, calls: Sequence[Call], blocked: bytes = bytes(128)) -> None:
+        """`blocked`: the signals (a sigset_t) that wait until a call takes them."""
+        self._arguments = calls
+        contexts = _CONTEXT * len(calls)
+        size = _STORAGE + contexts + _CALL_STACK + _FRAME * (len(calls) + 1)
+        self._memory = ctypes.create_string_buffer(size + 64)
+        self._storage = (ctypes.addressof(self._memory) + 63) & ~63
+        before = ctypes.create_string_buffer(128)
+        _libc.sigprocmask(signal.SIG_SETMASK, blocked, before)
+        try:
+            self._prepare(self._storage + _STORAGE, self._storage + _STORAGE + contexts)
+        finally:
+            _libc.sigprocmask(signal.SIG_SETMASK, before, None)
+
+    def _prepare(self, first: int, stack: int) -> None:
+        """Fill in the contexts. Each call begins above those before it, none of which overwrites its return address."""
+        last = first + _CONTEXT * (len(self._arguments) - 1)
+        for number, (function, *arguments) in enumerate(self._arguments):
+            context = first + _CONTEXT * number
+            _libc.getcontext(ctypes.c_void_p(context))
+            ctypes.c_size_t.from_address(context + _LINK).value = context + _CONTEXT if context < last else 0
+            ctypes.c_size_t.from_address(context + _STACK).value = stack
+            ctypes.c_size_t.from_address(context + _STACK_SIZE).value = _CALL_STACK + _FRAME * (number + 1)
+            words = [ctypes.c_void_p(_word(argument)) for argument in arguments]
+            _libc.makecontext(
+                ctypes.c_void_p(context), ctypes.c_void_p(address(function)), len(words), *words
+            )
+
+    @property
+    def errno(self) -> int:
+        """The error of a call of the process that failed; 0 when none has. Nothing else is ever written there."""
+        written = ctypes.string_at(self._storage, _STORAGE).strip(b"\0")
+        return int.from_bytes(written, "little")
+
+    def start(self, flags: int) -> int:
+        """Start the process, in fresh namespaces (CLONE_NEW*) if asked for. Returns its pid; raises OSError."""
+        first = self._storage + _STORAGE
+        stack = first + _CONTEXT * len(self._arguments) + _CALL_STACK  # only for the way to the first context
+        flags |= CLONE_VM | _CLONE_SETTLS | signal.SIGCHLD
+        thread = ctypes.c_void_p(self._storage + _STORAGE // 2)
+        pid: int = _clone(_entry, ctypes.c_void_p(stack), flags, ctypes.c_void_p(first), None, thread, None)
+        if pid < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"clone: {os.strerror(number)}")
+        return pid
+
+
+def _word(argument: Argument) -> int:
+    if argument is None or isinstance(argument, int):
+        return argument or 0
+    if isinstance(argument, bytes):
+        return ctypes.cast(ctypes.c_char_p(argument), ctypes.c_void_p).value or 0
+    return ctypes.addressof(argument)
