@@ -24,6 +24,7 @@ from topo.syscalls import CLONE_VM
 Argument = int | bytes | ctypes.Array[ctypes.c_char_p] | None
 Call = tuple[str, *tuple[Argument, ...]]
 
+_X86 = os.uname().machine == "x86_64"
 _CLONE_SETTLS = 0x00080000
 _CONTEXT = (
     1024 if os.uname().machine == "x86_64" else 4608
@@ -31,7 +32,12 @@ _CONTEXT = (
 _LINK, _STACK, _STACK_SIZE = 8, 16, 32  # offsetof uc_link, uc_stack.ss_sp, uc_stack.ss_size: the same on both
 _CALL_STACK = 4096  # for the calls themselves
 _FRAME = 64  # where a call returns to
-_STORAGE = 2048  # thread-local storage: errno is in there, before or behind the middle
+# Thread-local storage, as ABIs lay it out around the thread's pointer: on x86-64 libc's variables, of which only errno
+# is ever written here, below it and the thread's descriptor above it; on arm64 the other way round. glibc's descriptor
+# has 2,304 bytes, and on x86-64 begins with pointers to itself.
+_STORAGE, _POINTER = 6144, 3072
+_VARIABLES = slice(0, _POINTER) if _X86 else slice(_POINTER, _STORAGE)
+_SELF = (0, 16) if _X86 else ()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _clone = ctypes.PyDLL(None, use_errno=True).clone
@@ -68,6 +74,9 @@ class Chain:
         size = _STORAGE + contexts + _CALL_STACK + _FRAME * (len(calls) + 1)
         self._memory = ctypes.create_string_buffer(size + 64)
         self._storage = (ctypes.addressof(self._memory) + 63) & ~63
+        for offset in _SELF:
+            place = self._storage + _POINTER + offset
+            ctypes.c_size_t.from_address(place).value = self._storage + _POINTER
         before = ctypes.create_string_buffer(128)
         _libc.sigprocmask(signal.SIG_SETMASK, blocked, before)
         try:
@@ -92,15 +101,15 @@ class Chain:
     @property
     def errno(self) -> int:
         """The error of a call of the process that failed; 0 when none has. Nothing else is ever written there."""
-        written = ctypes.string_at(self._storage, _STORAGE).strip(b"\0")
-        return int.from_bytes(written, "little")
+        variables = ctypes.string_at(self._storage, _STORAGE)[_VARIABLES]
+        return int.from_bytes(variables.strip(b"\0"), "little")
 
     def start(self, flags: int) -> int:
         """Start the process, in fresh namespaces (CLONE_NEW*) if asked for. Returns its pid; raises OSError."""
         first = self._storage + _STORAGE
         stack = first + _CONTEXT * len(self._arguments) + _CALL_STACK  # only for the way to the first context
         flags |= CLONE_VM | _CLONE_SETTLS | signal.SIGCHLD
-        thread = ctypes.c_void_p(self._storage + _STORAGE // 2)
+        thread = ctypes.c_void_p(self._storage + _POINTER)
         pid: int = _clone(_entry, ctypes.c_void_p(stack), flags, ctypes.c_void_p(first), None, thread, None)
         if pid < 0:
             number = ctypes.get_errno()
