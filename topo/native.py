@@ -17,7 +17,8 @@ Sources: makecontext(3), getcontext(3), clone(2) "CLONE_VM", "CLONE_SETTLS"; vfo
 import ctypes
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from topo.syscalls import CLONE_VM
 
@@ -26,9 +27,7 @@ Call = tuple[str, *tuple[Argument, ...]]
 
 _X86 = os.uname().machine == "x86_64"
 _CLONE_SETTLS = 0x00080000
-_CONTEXT = (
-    1024 if os.uname().machine == "x86_64" else 4608
-)  # sizeof(ucontext_t), rounded up: 968, on arm64 4560
+_CONTEXT = 1024 if os.uname().machine == "x86_64" else 4608
 _LINK, _STACK, _STACK_SIZE = 8, 16, 32  # offsetof uc_link, uc_stack.ss_sp, uc_stack.ss_size: the same on both
 _CALL_STACK = 4096  # for the calls themselves
 _FRAME = 64  # where a call returns to
@@ -60,6 +59,17 @@ def signal_set(numbers: Iterable[int]) -> bytes:
     return sum(1 << number - 1 for number in numbers).to_bytes(128, "little")
 
 
+@contextmanager
+def _blocking(signals: bytes) -> Iterator[None]:
+    """The mask of this thread within the block: what a context takes with it, and a child inherits."""
+    before = ctypes.create_string_buffer(128)
+    _libc.sigprocmask(signal.SIG_SETMASK, signals, before)
+    try:
+        yield
+    finally:
+        _libc.sigprocmask(signal.SIG_SETMASK, before, None)
+
+
 class Chain:
     """Calls that a process will make, each a function of libc with its arguments. Keep it until the process is over.
 
@@ -77,12 +87,9 @@ class Chain:
         for offset in _SELF:
             place = self._storage + _POINTER + offset
             ctypes.c_size_t.from_address(place).value = self._storage + _POINTER
-        before = ctypes.create_string_buffer(128)
-        _libc.sigprocmask(signal.SIG_SETMASK, blocked, before)
-        try:
+        with _blocking(blocked):
             self._prepare(self._storage + _STORAGE, self._storage + _STORAGE + contexts)
-        finally:
-            _libc.sigprocmask(signal.SIG_SETMASK, before, None)
+        self._blocked = blocked
 
     def _prepare(self, first: int, stack: int) -> None:
         """Fill in the contexts. Each call begins above those before it, none of which overwrites its return address."""
@@ -110,7 +117,10 @@ class Chain:
         stack = first + _CONTEXT * len(self._arguments) + _CALL_STACK  # only for the way to the first context
         flags |= CLONE_VM | _CLONE_SETTLS | signal.SIGCHLD
         thread = ctypes.c_void_p(self._storage + _POINTER)
-        pid: int = _clone(_entry, ctypes.c_void_p(stack), flags, ctypes.c_void_p(first), None, thread, None)
+        with _blocking(self._blocked):  # from birth on
+            pid: int = _clone(
+                _entry, ctypes.c_void_p(stack), flags, ctypes.c_void_p(first), None, thread, None
+            )
         if pid < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"clone: {os.strerror(number)}")
