@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from functools import cache, partial
 from pathlib import Path
@@ -25,6 +26,7 @@ GONE: Message = {"event": "gone"}
 # Whose processes a container is among: "" its own, those of the pod, of the node, or of the container so named.
 OWN_PIDS, POD_PIDS, NODE_PIDS = "", "/pod", "/node"
 RETRY = 0.05  # seconds
+DECIDES_WITHIN = 2.0  # seconds after its start; a program that handles TERM says so by then
 LAST_WORDS = 2.0  # seconds for the end of a container's output to reach its log
 
 
@@ -127,14 +129,25 @@ class PodSandbox:
         """Signal a container's first process; one that has ended is left in peace.
 
         As pid 1 of its namespace it is spared the default action (pid_namespaces(7)), so a TERM about which it has
-        decided nothing would only let the grace period run out: it is killed.
+        decided nothing would only let the grace period run out. See `_end_undecided`.
         """
         process = self._processes.get(name)
         if process is None:
             self._doomed.add(name)  # in case that it is just being started
+        elif number == signal.SIGTERM and _is_deaf(process.pid, number):
+            self._spawn(self._end_undecided(process))
         else:
-            deaf = number == signal.SIGTERM and not _has_a_say(process.pid, number)
-            process.signal(signal.SIGKILL if deaf else number)
+            process.signal(number)
+
+    @staticmethod
+    async def _end_undecided(process: Process) -> None:
+        """Send TERM as soon as a program that has just been started decides about it; one that never will is killed."""
+        while not process.ended and time.monotonic() < process.born + DECIDES_WITHIN:
+            if not _is_deaf(process.pid, signal.SIGTERM):
+                process.signal(signal.SIGTERM)
+                return
+            await asyncio.sleep(RETRY)
+        process.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """End the pod and all of its containers. Idempotent."""
@@ -193,11 +206,12 @@ def _this_process() -> int:
     return os.pidfd_open(os.getpid())
 
 
-def _has_a_say(pid: int, number: int) -> bool:
-    """Whether a process has decided about a signal: handles it, or ignores it on purpose."""
+def _is_deaf(pid: int, number: int) -> bool:
+    """Whether a process would not notice a signal: the first of a pid namespace that neither handles nor ignores it."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return True
-    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigCgt:", "SigIgn:"))]
-    return any(mask >> (number - 1) & 1 for mask in masks)
+        return False
+    status = {name: values.split() for name, _, values in (line.partition(":") for line in lines)}
+    masks = [int(status[name][0], 16) for name in ("SigCgt", "SigIgn")]
+    return status["NSpid"][-1] == "1" and not any(mask >> (number - 1) & 1 for mask in masks)

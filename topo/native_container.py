@@ -70,6 +70,9 @@ def _waiting(spec: Mapping[str, Any], report: int) -> list[Call]:
     return [
         ("prctl", PR_SET_NAME, name),
         ("signal", signal.SIGCHLD, _IGNORE),  # the kernel reaps what is left to it
+        # They are blocked, and sigwait takes them: this is only to be seen as having decided about them.
+        ("signal", signal.SIGTERM, address("_exit")),
+        ("signal", signal.SIGINT, address("_exit")),
         ("close", report),
         ("sigwait", _ENDS, bytes(8)),
         ("_exit", 0),

@@ -59,8 +59,10 @@ class Server(ABC):
         message, descriptors = received
         try:
             self.serve(message, descriptors)
-        except (OSError, ValueError) as error:
-            number = error.errno if isinstance(error, OSError) else None
-            self.answer({"id": message["id"], "error": str(error), "errno": number})
+        except OSError as error:
+            text = str(error) if error.filename is not None else error.strerror or str(error)
+            self.answer({"id": message["id"], "error": text, "errno": error.errno})
+        except ValueError as error:
+            self.answer({"id": message["id"], "error": str(error), "errno": None})
         for descriptor in descriptors:
             os.close(descriptor)

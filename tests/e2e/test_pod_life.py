@@ -455,6 +455,20 @@ def test_grace_period_ends_with_kill(life: Namespace) -> None:
     assert 1 <= life.delete("deaf") < 4
 
 
+def test_program_that_handles_term_late_is_heard(life: Namespace) -> None:
+    """As pid 1 it would not notice a TERM that comes before its handler is there."""
+    notes = {"name": "notes", "hostPath": {"path": "/tmp/late"}}
+    mount: Obj = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
+    where: Obj = {"nodeName": "worker1", "volumes": [notes], "terminationGracePeriodSeconds": 30}
+    late = "sleep 1; trap 'echo term >> /notes/end; exit 0' TERM; while :; do sleep 0.05; done"
+    life.run("reader-of-late", shell(FOREVER, **mount), **where)
+    life.run("late-to-decide", shell(late, **mount), **where)
+    life.ready("late-to-decide")
+    life.ready("reader-of-late")
+    assert life.delete("late-to-decide") < 5
+    assert life.exec("reader-of-late", "cat", "/notes/end") == "term\n"
+
+
 def test_endless_pre_stop_leaves_term_two_seconds(life: Namespace) -> None:
     life.run(
         "endless",
