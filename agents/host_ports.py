@@ -45,6 +45,12 @@ class HostPortMapper:
         if self._by_pod:
             self._load()
 
+    async def rules_changed(self) -> None:
+        """Somebody else has changed the node's rules: load the table again if it is gone. Raises CommandError."""
+        async with self._lock:
+            if self._by_pod and not await asyncio.to_thread(host_port.observe, self._kernel):
+                await asyncio.to_thread(self._load)
+
     async def write(self, changed: Sequence[HostPort]) -> None:
         """Bring the kernel in line, of which `changed` is other than before. Raises CommandError."""
         async with self._lock:

@@ -122,6 +122,11 @@ class Kubelet:
             group.create_task(self._pods.run())
             group.create_task(self._heartbeat())
 
+    async def rules_changed(self) -> None:
+        """Somebody else has changed the node's rules: see that the pods' host ports are open."""
+        if self._host_ports is not None:
+            await self._host_ports.rules_changed()
+
     def resync(self) -> None:
         """Put back what the node may have lost: its bridge, and each pod's place on it. Raises CommandError."""
         if self._bridge is None or self._pool is None:

@@ -32,6 +32,11 @@ class MasqueradeAgent(Agent):
         self._applied = None
         super().resync()
 
+    async def rules_changed(self) -> None:
+        """Somebody else has changed the node's rules: load the table again if it is gone."""
+        if self._applied is not None and not await asyncio.to_thread(masquerade.intact, self._machine):
+            self.resync()
+
     async def reconcile(self) -> None:
         """Bring the set of what is inside in line with the nodes."""
         wanted = desired.masquerade(self._pod_cidrs, self.objects("Node"))

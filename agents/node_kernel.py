@@ -16,6 +16,8 @@ from topo.enter import Completed, Links, Namespaces
 from topo.netlink import compile_batch
 from topo.nft import Nft
 
+RULE_PROGRAMS = ("nft", "iptables", "ip6tables")  # what they change for an agent is no stranger's doing
+
 
 class NodeKernel:
     """See `netfns.kernel.Kernel`, which this implements. Every call blocks."""
@@ -33,7 +35,10 @@ class NodeKernel:
 
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         """Run a command; returns its standard output."""
-        return _checked(self._namespaces.run(argv, stdin)).stdout
+        done = self._namespaces.run(argv, stdin)
+        if argv[0].startswith(RULE_PROGRAMS):
+            self._nft.own_change()
+        return _checked(done).stdout
 
     def spawn(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command; options are subprocess.Popen's."""
@@ -52,7 +57,7 @@ class NodeKernel:
         _checked(self._nft.run(ruleset))
 
     def rules_changed_elsewhere(self) -> bool:
-        """Whether anybody but `nft` above has changed the machine's rules since this was last asked."""
+        """Whether anybody but the agents, who go through here, has changed the rules since this was last asked."""
         return self._nft.changed_elsewhere()
 
     def listen(self, port: int) -> socket.socket:

@@ -11,9 +11,13 @@ Source: linux/netfilter/nf_tables.h, NFT_MSG_GETGEN.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from agents.node_kernel import NodeKernel
+from netfns.kernel import CommandError
+
+log = logging.getLogger(__name__)
 
 INTERVAL = 1.0  # seconds between two looks
 
@@ -31,4 +35,7 @@ class RulesWatch:
             await asyncio.sleep(INTERVAL)
             if await asyncio.to_thread(self._kernel.rules_changed_elsewhere):
                 for look in self._look:
-                    await look()
+                    try:
+                        await look()
+                    except CommandError as error:  # looked at again at the next change
+                        log.warning("%s: %s", self._kernel.name, error)

@@ -136,8 +136,13 @@ class Cluster:
             health = HealthChecks(kernel.listen)
             proxy = KubeProxy(self.api, spot.name, kernel, self._pod_cidrs, self._service_cidrs, mode, health)
             self._parts += [agent.run() for agent in (carrier, policy, way_out, proxy)]
-            with_rules = (policy, way_out, proxy)
-            self._parts.append(RulesWatch(kernel, [agent.rules_changed for agent in with_rules]).run())
+            with_rules = [
+                policy.rules_changed,
+                way_out.rules_changed,
+                proxy.rules_changed,
+                kubelet.rules_changed,
+            ]
+            self._parts.append(RulesWatch(kernel, with_rules).run())
             self._add_seats(kernel, carrier, proxy)
         self._parts.append(guardian.run())
 

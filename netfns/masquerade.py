@@ -84,3 +84,9 @@ def observe(kernel: Kernel) -> str:
         except CommandError:
             continue
     return "".join(texts)
+
+
+def intact(kernel: Kernel) -> bool:
+    """Whether every table that is there has its rule, and one is there."""
+    tables = observe(kernel)
+    return bool(tables) and tables.count("@inside masquerade") == tables.count(f" {TABLE} {{")

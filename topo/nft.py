@@ -71,6 +71,13 @@ class Nft:
             finally:
                 self._count(own=1)
 
+    def own_change(self) -> None:
+        """What has changed until now was our own doing, though not by `run`."""
+        with self._lock:
+            self._types.clear()
+            if self._generation is not None:
+                self._generation = self._socket().generation()
+
     def changed_elsewhere(self) -> bool:
         """Whether anybody else has changed the rules since this was last asked. The first answer is no."""
         with self._lock:
