@@ -17,7 +17,7 @@ from controlplane.errors import StatusError
 from controlplane.meta import Obj, controller_of, key_of, labels_of
 from controlplane.selectors import from_object
 
-SCALED = ("Deployment", "ReplicaSet", "StatefulSet")
+SCALED = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet")
 
 
 def budgets_of(api: API, pod: Obj) -> list[Obj]:

@@ -73,6 +73,7 @@ class ControlPlane:
             Scheduler(self.api, self.informers),
             DeploymentController(self.api, self.informers),
             ReplicaSetController(self.api, self.informers),
+            ReplicaSetController(self.api, self.informers, "ReplicationController"),
             DaemonSetController(self.api, self.informers),
             StatefulSetController(self.api, self.informers),
             JobController(self.api, self.informers, first_retry=job_retry),

@@ -19,6 +19,7 @@ KEPT_CONDITIONS = ("PodScheduled",)
 COUNTS: dict[str, Obj] = {
     "Deployment": {"readyReplicas": None, "availableReplicas": None},
     "ReplicaSet": {"readyReplicas": None, "availableReplicas": None},
+    "ReplicationController": {"readyReplicas": None, "availableReplicas": None},
     "StatefulSet": {"readyReplicas": None, "availableReplicas": 0},
     "DaemonSet": {"numberReady": 0, "numberAvailable": None},
 }

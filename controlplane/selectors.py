@@ -188,6 +188,12 @@ def from_map(labels: Labels | None) -> LabelSelector | None:
     return LabelSelector(tuple(Requirement(key, "In", frozenset([value])) for key, value in labels.items()))
 
 
+def selector_of(workload: Obj) -> Obj | None:
+    """A workload's selector as a LabelSelector; a ReplicationController's is a mapping of labels."""
+    selector: Obj | None = (workload.get("spec") or {}).get("selector")
+    return {"matchLabels": selector} if selector and workload["kind"] == "ReplicationController" else selector
+
+
 def to_text(selector: Obj | None) -> str:
     """A LabelSelector object as `kubectl` prints it."""
     parts = [f"{key}={value}" for key, value in sorted(((selector or {}).get("matchLabels") or {}).items())]

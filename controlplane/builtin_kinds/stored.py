@@ -64,6 +64,17 @@ STORED_KINDS = (
         short_names=("pc",),
         validate=validate_stored.priority_class,
     ),
+    *(
+        Kind(
+            name,
+            f"{name.lower()}s",
+            f"io.k8s.api.admissionregistration.v1.{name}",
+            group="admissionregistration.k8s.io",
+            namespaced=False,
+            counts_generations=True,
+        )
+        for name in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+    ),
     Kind(
         "RuntimeClass",
         "runtimeclasses",

@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "Event": core.EVENT,
     "Deployment": workloads.DEPLOYMENT,
     "ReplicaSet": workloads.REPLICA_SET,
+    "ReplicationController": workloads.REPLICA_SET,
     "DaemonSet": workloads.DAEMON_SET,
     "StatefulSet": workloads.STATEFUL_SET,
     "Job": workloads.JOB,
@@ -42,6 +43,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "RoleBinding": others.BINDING,
     "ClusterRoleBinding": others.BINDING,
     "ResourceQuota": others.QUOTA,
+    "RuntimeClass": (NAME, Column("Handler", at("handler")), AGE),
+    "MutatingWebhookConfiguration": others.WEBHOOKS,
+    "ValidatingWebhookConfiguration": others.WEBHOOKS,
 }
 
 

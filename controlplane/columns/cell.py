@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlplane.meta import Obj, seconds
-from controlplane.selectors import to_text
+from controlplane.selectors import selector_of, to_text
 
 NONE, UNKNOWN = "<none>", "<unknown>"
 
@@ -87,7 +87,7 @@ def containers(field: str) -> Callable[[Obj], str]:
 
 def selector(obj: Obj) -> str:
     """The label selector of a workload."""
-    return to_text(obj["spec"].get("selector"))
+    return to_text(selector_of(obj))
 
 
 TEMPLATE = (

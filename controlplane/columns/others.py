@@ -124,3 +124,4 @@ def _used(prefix: str) -> Callable[[Obj], str]:
 
 
 QUOTA = (NAME, Column("Request", _used("requests.")), Column("Limit", _used("limits.")), AGE)
+WEBHOOKS = (NAME, Column("Webhooks", lambda obj: len(obj.get("webhooks") or ()), "integer"), AGE)

@@ -16,7 +16,7 @@ from controlplane.controllers.pods import by_controller, is_active
 from controlplane.errors import StatusError
 from controlplane.informer import Informer
 from controlplane.meta import Key, Obj, controller_of, key_of, labels_of, owner_reference
-from controlplane.selectors import LabelSelector, from_object
+from controlplane.selectors import LabelSelector, from_object, selector_of
 
 
 class PodControl:
@@ -40,7 +40,7 @@ class PodControl:
                     enqueue((pod["metadata"]["namespace"], owner["name"]))
             if new is not None and controller_of(new) is None:
                 for key, candidate in self._in_namespace[new["metadata"]["namespace"]].items():
-                    selector = from_object(candidate["spec"]["selector"])
+                    selector = from_object(selector_of(candidate))
                     if selector is not None and selector.matches(labels_of(new)):
                         enqueue(key)
 
@@ -52,7 +52,7 @@ class PodControl:
 
     def claim(self, owner: Obj, may_adopt: Callable[[Obj], bool] = is_active) -> list[Obj]:
         """The owner's pods, after adopting and releasing what must be. Raises StatusError."""
-        selector = from_object(owner["spec"]["selector"]) or LabelSelector()
+        selector = from_object(selector_of(owner)) or LabelSelector()
         for pod in tuple(self._owned[("orphan", owner["metadata"]["namespace"])].values()):
             if may_adopt(pod) and selector.matches(labels_of(pod)):
                 owners = pod["metadata"].get("ownerReferences") or ()

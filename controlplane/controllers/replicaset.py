@@ -1,4 +1,4 @@
-"""ReplicaSet: as many pods as `spec.replicas` says; a lost one is replaced.
+"""ReplicaSet, and its older sister ReplicationController: as many pods as `spec.replicas` says; a lost one is replaced.
 
     pods of mine (pod_control.py)
     too few -> create from the template; too many -> delete, the least useful first; then tell it in status
@@ -25,18 +25,19 @@ from controlplane.reconciler import Reconciler
 BURST = 16  # pods created or deleted before others may have the event loop
 # Seconds between two looks at the same ReplicaSet: a look costs a pass over its pods, so many are looked at less often.
 STATUS_INTERVAL, STATUS_INTERVAL_OF_A_POD = 0.05, 0.0002
-COMPONENT = "replicaset-controller"
+COMPONENTS = {"ReplicaSet": "replicaset-controller", "ReplicationController": "replication-controller"}
 
 
 class ReplicaSetController:
-    """Watches ReplicaSets and pods, writes pods and the status of ReplicaSets."""
+    """Watches ReplicaSets (or the other `kind`) and pods, writes pods and the status of ReplicaSets."""
 
-    def __init__(self, api: API, informers: Informers) -> None:
+    def __init__(self, api: API, informers: Informers, kind: str = "ReplicaSet") -> None:
         self._api = api
-        self._sets = informers["ReplicaSet"]
+        self._kind = kind
+        self._sets = informers[kind]
         self._pods = informers["Pod"]
-        self._control = PodControl(api, self._sets, self._pods, COMPONENT)
-        self.reconciler = Reconciler("replicaset", self._reconcile, min_interval=self._interval)
+        self._control = PodControl(api, self._sets, self._pods, COMPONENTS[kind])
+        self.reconciler = Reconciler(kind.lower(), self._reconcile, min_interval=self._interval)
         self._sets.on_change(lambda old, new: self.reconciler.enqueue(key_of(new or old or {})))
         self._control.wake(self.reconciler.enqueue)
 
@@ -94,7 +95,7 @@ class ReplicaSetController:
             "observedGeneration": owner["metadata"]["generation"],
             "conditions": self._conditions(owner, problem),
         }
-        self._api.update_status("ReplicaSet", name, namespace, status)
+        self._api.update_status(self._kind, name, namespace, status)
         rest = [wait for wait in waits if wait]
         if rest:
             self.reconciler.enqueue_after((namespace, name), min(rest) + 0.01)

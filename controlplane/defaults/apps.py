@@ -30,6 +30,15 @@ def replica_set(obj: Obj) -> Obj:
     return {**obj, "metadata": metadata, "spec": spec}
 
 
+def replication_controller(obj: Obj) -> Obj:
+    """As a ReplicaSet; it also selects by the labels of its template unless it says otherwise."""
+    made = replica_set(obj)
+    labels = ((made["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    if labels and not made["spec"].get("selector"):
+        made = {**made, "spec": {**made["spec"], "selector": labels}}
+    return made
+
+
 def daemon_set(obj: Obj) -> Obj:
     """Rolling updates, one node at a time; ten old revisions kept."""
     spec = {"revisionHistoryLimit": 10, **(obj.get("spec") or {})}

@@ -14,7 +14,7 @@ from aiohttp import web
 from controlplane.errors import FieldErrors, bad_request, invalid
 from controlplane.meta import Obj
 from controlplane.patching import apply_patch
-from controlplane.selectors import to_text
+from controlplane.selectors import selector_of, to_text
 
 DEFINITION = "io.k8s.api.autoscaling.v1.Scale"
 Paths = tuple[str, str, str]
@@ -27,7 +27,7 @@ def of(obj: Obj, paths: Paths) -> Obj:
     wanted, actual, selector = (_at(obj, path) for path in paths)
     status: Obj = {"replicas": actual or 0}
     if not paths[2]:
-        chosen = (obj.get("spec") or {}).get("selector")
+        chosen = selector_of(obj)
         selector = to_text(chosen) if chosen else None
     if selector:
         status["selector"] = selector

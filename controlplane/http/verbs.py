@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from controlplane import disruption
+from controlplane import disruption, without_effect
 from controlplane.api import API
 from controlplane.errors import StatusError, bad_request, method_not_allowed
 from controlplane.http import scale, table
@@ -134,6 +134,12 @@ class Verbs:
             )
         return answer(self.request, self.target.presented(obj), status, self.warnings)
 
+    def _written(self, obj: Obj, status: int = 200) -> web.Response:
+        """The answer to a write, with what of it is without effect."""
+        if not self.target.subresource:
+            self.warnings += without_effect.notes(obj)
+        return self._show(obj, status)
+
     async def _get(self) -> web.Response:
         return self._show(self.api.get(self.target.kind.key, self.target.name, self.target.namespace))
 
@@ -168,7 +174,7 @@ class Verbs:
     async def _create(self) -> web.Response:
         obj = await self._object_body()
         created = self.api.create(obj, self.target.namespace, dry_run=self._dry_run(), warn=self._warn())
-        return self._show(created, 201)
+        return self._written(created, 201)
 
     async def _replace(self) -> web.Response:
         replaced = self.api.replace(
@@ -178,7 +184,7 @@ class Verbs:
             warn=self._warn(),
             manager=self._manager(),
         )
-        return self._show(replaced)
+        return self._written(replaced)
 
     def _addressed(self, obj: Obj) -> Obj:
         """The body with the URL's name and namespace. Raises StatusError 400 when it names others."""
@@ -207,7 +213,7 @@ class Verbs:
             warn=self._warn(),
             manager=self._manager(),
         )
-        return self._show(patched)
+        return self._written(patched)
 
     async def _apply(self) -> web.Response:
         """Server-side apply, which creates what is not there."""
@@ -226,7 +232,7 @@ class Verbs:
             dry_run=self._dry_run(),
             warn=self._warn(),
         )
-        return self._show(applied, 200 if there else 201)
+        return self._written(applied, 200 if there else 201)
 
     async def _delete(self) -> web.Response:
         target = self.target

@@ -28,6 +28,22 @@ def replica_set(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
         unchanged(errors, "spec.selector", spec.get("selector"), old["spec"].get("selector"))
 
 
+def replication_controller(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
+    """A selector that is not empty and finds the template's pods; it may be changed."""
+    spec, selector = new["spec"], new["spec"].get("selector") or {}
+    non_negative(errors, "spec.replicas", spec["replicas"])
+    non_negative(errors, "spec.minReadySeconds", spec.get("minReadySeconds"))
+    if not selector:
+        errors.required("spec.selector")
+    if spec.get("template") is None:
+        errors.required("spec.template")
+        return
+    validate_template(spec["template"], "spec.template", errors)
+    labels = spec["template"]["metadata"].get("labels") or {}
+    if not selector.items() <= labels.items():
+        errors.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+
+
 def deployment(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
     """Besides a ReplicaSet's rules: strategy, history limit, progress deadline."""
     spec = new["spec"]

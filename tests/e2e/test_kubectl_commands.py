@@ -351,3 +351,35 @@ def test_cordon_drain_and_taint(kube: Kubectl) -> None:
         assert text(kube, "uncordon", "worker1") == "node/worker1 uncordoned\n"
     assert text(kube, "taint", "node", "worker1", "a=b:NoSchedule") == "node/worker1 tainted\n"
     assert text(kube, "taint", "node", "worker1", "a-") == "node/worker1 untainted\n"
+
+
+REPLICATION_CONTROLLER = """
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old}
+spec:
+  replicas: 1
+  selector: {app: old}
+  template:
+    metadata: {labels: {app: old}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]
+"""
+
+
+def test_replication_controllers(kube: Kubectl) -> None:
+    text(kube, "apply", "-f", "-", stdin=REPLICATION_CONTROLLER)
+    text(kube, "scale", "rc", "old", "--replicas=2")
+    text(kube, "wait", "rc/old", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=30s")
+    assert rows(text(kube, "get", "rc", "-o", "wide"))[1][-1] == "app=old"
+    assert "replicationcontroller/old" in text(kube, "get", "all")
+    assert "service/old exposed" in text(kube, "expose", "rc", "old", "--port=80")
+    assert "Replicas:     2 current / 2 desired" in text(kube, "describe", "rc", "old")
+    assert '"kind": "ReplicationControllerList"' in text(kube, "cluster-info", "dump")
+
+
+def test_what_is_without_effect_is_said(kube: Kubectl) -> None:
+    done = kube.run("create", "role", "r", "--verb=get", "--resource=pods")
+    assert done.returncode == 0
+    assert b"Warning: Role: has no effect" in done.stderr

@@ -159,6 +159,10 @@ def test_dropped_fields_are_warned_about(over_http: Callable[..., None]) -> None
             f"{CONFIG_MAPS}?fieldValidation=Ignore", json=config_map("d", colour="red")
         )
         assert "Warning" not in silent.headers
+        role = {"metadata": {"name": "r"}, "rules": []}
+        roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+        told = await client.post(roles, json=role)
+        assert told.headers["Warning"].startswith('299 - "Role: has no effect')
 
     over_http(scenario)
 

@@ -537,3 +537,41 @@ def test_the_clusters_own_namespaces_stay(cluster: Run) -> None:
         assert caught.value.message == 'namespaces "default" is forbidden: this namespace may not be deleted'
 
     cluster(scenario)
+
+
+def test_a_replication_controller_keeps_its_pods(cluster: Run) -> None:
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]},
+    }
+    obj = {
+        "apiVersion": "v1",
+        "kind": "ReplicationController",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "template": template},
+    }
+
+    async def scenario(one: Any) -> None:
+        stranger = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "other"},
+            "spec": template["spec"],
+        }
+        one.api.create(stranger)
+        made = one.api.create(obj)
+        assert made["spec"]["selector"] == {"app": "web"}
+        before = await one.running(2)
+        assert {owner["kind"] for pod in before for owner in pod["metadata"]["ownerReferences"]} == {
+            "ReplicationController"
+        }
+        one.api.delete("Pod", before[0]["metadata"]["name"], "default")
+        await one.running(2)
+        one.api.patch("ReplicationController", "web", "default", {"spec": {"replicas": 3}})
+        await one.running(3)
+        await one.until(
+            lambda: one.api.get("ReplicationController", "web", "default")["status"].get("readyReplicas") == 3
+        )
+        assert "ownerReferences" not in one.api.get("Pod", "other", "default")["metadata"]
+
+    cluster(scenario)
