@@ -35,16 +35,13 @@ from controlplane.errors import StatusError
 from controlplane.informer import Index, Informer
 from controlplane.scheduling.ledger import collide, host_ports
 from netfns import bridge, ipam
-from netfns.kernel import CommandError, Kernel
+from netfns.kernel import HAS_IPV6, CommandError, Kernel
 from topo.enter import NETWORK
 from topo.machine import Machine
 from topo.runtime import Runtime, Wiring
 
 Obj = dict[str, Any]
 LEASE_NAMESPACE, LEASE_SECONDS, RENEW_EVERY = "kube-node-lease", 40, 10.0
-HAS_IPV6 = Path(
-    "/proc/sys/net/ipv6"
-).exists()  # not so when it is left out of the kernel, or was disabled at boot
 
 log = logging.getLogger(__name__)
 

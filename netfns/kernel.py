@@ -20,7 +20,11 @@ Sources: ip(8), bridge(8), nft(8), sysctl(8).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
+
+# Not so when IPv6 is left out of the kernel, or was disabled at boot.
+HAS_IPV6 = Path("/proc/sys/net/ipv6").exists()
 
 
 class CommandError(Exception):

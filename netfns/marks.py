@@ -13,6 +13,9 @@ The endpoint's choice needs a whole number out of a map, and nftables can mask o
 constant. So service.py keeps it in the same bits of the *connection's* mark, which is 0 when a
 connection's first packet arrives.
 
+The proxy mode `iptables` marks for masquerade with kube-proxy's own bit 14 of the packet's mark, for its rules
+shall read as in every other cluster. No endpoint's choice is kept there in that mode.
+
 Sources: nft(8), "META EXPRESSIONS" and "CONNTRACK EXPRESSIONS"; kube-proxy's --iptables-masquerade-bit.
 """
 
@@ -20,5 +23,6 @@ from __future__ import annotations
 
 ENDPOINT = 0x0000FFFF
 MASQUERADE = 0x00010000
+IPTABLES_MASQUERADE = 0x00004000
 POLICY = 0x000E0000
 TRACE = 0xFF000000

@@ -43,7 +43,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from netfns import service_affinity as affinity
-from netfns.kernel import CommandError, Kernel
+from netfns.kernel import HAS_IPV6, CommandError, Kernel, settings_for
 from netfns.marks import MASQUERADE
 from netfns.service_elements import Element, Rules, rules_of
 from netfns.service_picks import ALWAYS, Pick, chains, pickers
@@ -324,7 +324,7 @@ def _families(desired: ServiceProxy) -> list[str]:
 
 def prepare(kernel: Kernel) -> None:
     """Set the sysctls that translation between pods needs; once for a node. Raises CommandError."""
-    for key, value in SYSCTLS.items():
+    for key, value in settings_for(SYSCTLS, HAS_IPV6).items():
         kernel.sysctl(key, value)
 
 
