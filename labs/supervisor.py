@@ -64,9 +64,10 @@ class Lifeline:
 
 async def supervise(config: ClusterConfig, settings: dict[str, Any], lifeline: Lifeline) -> None:
     """Build the lab and serve it until killed. Raises LabError when the system lacks something."""
-    if lacking := await asyncio.to_thread(preflight.lacking):
-        raise LabError("; ".join(lacking))
     config = await asyncio.to_thread(_possible, config, lifeline)
+    ipv6 = plan.IPV6 in config.ip_families
+    if lacking := await asyncio.to_thread(preflight.lacking, config.proxy_mode, ipv6):
+        raise LabError("; ".join(lacking))
     store = objects.open_store(STATE, settings["resume"], lambda text: lifeline.tell(progress=text))
     cluster = Cluster(config, lambda text: lifeline.tell(progress=text), store)
     if settings["resume"]:

@@ -34,12 +34,11 @@ from dataclasses import replace
 
 from netfns import iptables
 from netfns.kernel import HAS_IPV6, CommandError, Kernel, settings_for
-from netfns.marks import IPTABLES_MASQUERADE
 from netfns.service import SYSCTLS
 from netfns.service_iptables_chains import OWN, Shared, pieces
 from netfns.service_types import Service, ServiceProxy, family_of
 
-MARK = f"{IPTABLES_MASQUERADE:#x}"
+MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit, by default 14
 CANARY = "KUBE-PROXY-CANARY"
 SHARED = {
     "filter": ("KUBE-NODEPORTS", "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"),

@@ -146,7 +146,7 @@ class _ServicePort:
     @property
     def has_firewall(self) -> bool:
         """Whether a balancer's address lets in only some."""
-        return bool(self.every and self.balancer_ips and self.service.load_balancer_source_ranges)
+        return bool(self.every and self.balancer_ips and self.source_ranges)
 
     def by_policy(self, policy: str) -> tuple[str, tuple[Endpoint, ...]]:
         """The chain that spreads by a traffic policy, and over whom."""

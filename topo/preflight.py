@@ -69,6 +69,38 @@ IPV6 = Feature(
     ("ip", "-batch", "-"),
     "link add pf4 type veth peer name pf5\naddr add fd00::1/64 dev pf4\n",
 )
+_DUMMY_IPTABLES = """
+*nat
+:pf - [0:0]
+-A pf -m comment --comment pf -m statistic --mode random --probability 0.5 -j MARK --or-mark 0x4000
+-A pf -m recent --name pf --rcheck --seconds 1 --reap -m addrtype --src-type LOCAL -j RETURN
+-A pf -m recent --name pf --set -p tcp -m tcp -j DNAT --to-destination {address}
+-A pf -m mark ! --mark 0x4000/0x4000 -j RETURN
+-I POSTROUTING -j MASQUERADE --random-fully
+COMMIT
+*filter
+:pf - [0:0]
+-A pf -m conntrack --ctstate NEW -j REJECT
+COMMIT
+"""
+# What a proxy mode needs beyond the rest, by its name; of IPv6 only where a lab has it.
+MODES = {
+    "iptables": (
+        Feature(
+            "iptables over nf_tables",
+            "no service has an address in the proxy mode iptables",
+            ("iptables-nft-restore", "--noflush"),
+            _DUMMY_IPTABLES.format(address="192.0.2.1:80"),
+        ),
+        Feature(
+            "ip6tables over nf_tables",
+            "no service has an IPv6 address in the proxy mode iptables",
+            ("ip6tables-nft-restore", "--noflush"),
+            _DUMMY_IPTABLES.format(address="[2001:db8::1]:80"),
+        ),
+    )
+}
+MODE_PROGRAMS = {"iptables": {"iptables-nft-restore": "iptables", "iptables-nft-save": "iptables"}}
 PROGRAMS = {
     "ip": "iproute2",
     "bridge": "iproute2",
@@ -84,14 +116,19 @@ PROGRAMS = {
 BRIDGE_NETFILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
-def lacking() -> list[str]:
-    """A line for each thing that is missing: what, what will not work, what to do. Call it inside the sandbox."""
+def lacking(proxy_mode: str = "", ipv6: bool = True) -> list[str]:
+    """A line for each thing that is missing: what, what will not work, what to do. Call it inside the sandbox.
+
+    `proxy_mode` is the lab's; `ipv6` tells whether the lab has IPv6.
+    """
+    programs = PROGRAMS | MODE_PROGRAMS.get(proxy_mode, {})
     found = [
         f"program {name}: not found in {PATH}: install the package {package}, or {SETUP}"
-        for name, package in PROGRAMS.items()
+        for name, package in programs.items()
         if shutil.which(name, path=PATH) is None
     ]
-    found += _in_own_network(_lacking_features)
+    features = FEATURES + MODES.get(proxy_mode, ())[: 2 if ipv6 else 1]
+    found += _in_own_network(lambda: _lacking_features(features))
     if not os.path.exists(BRIDGE_NETFILTER):
         without = "a service cannot be reached from its own node's pods"
         found.append(f"kernel: br_netfilter: not there, so {without}: {SETUP}, which loads it")
@@ -106,10 +143,10 @@ def ipv6_lacking() -> str:
     return f"kernel: {IPV6.name}: {refused}, so {IPV6.without}" if refused else ""
 
 
-def _lacking_features() -> list[str]:
+def _lacking_features(features: Sequence[Feature]) -> list[str]:
     return [
         f"kernel: {feature.name}: {reason}, so {feature.without}: {SETUP}, which loads the modules"
-        for feature in FEATURES
+        for feature in features
         if (reason := _refused(feature.argv, feature.stdin))
     ]
 

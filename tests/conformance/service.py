@@ -28,7 +28,14 @@ SOURCE_IP = 'Kubernetes, "Using Source IP"'
 KUBE_PROXY = "kube-proxy, pkg/proxy/nftables"
 INTERNAL_POLICY = 'Kubernetes, "Service Internal Traffic Policy"; KEP-2086'
 # Rows that a proxy mode cannot do: mode -> row -> why.
-UNABLE: dict[str, dict[str, str]] = {}
+NO_RULE = "kube-proxy's iptables mode has rules for what Services have, and none for what they do not have"
+UNABLE: dict[str, dict[str, str]] = {
+    "iptables": {
+        "no such port": NO_RULE,
+        "wrong protocol": NO_RULE,
+        "no such service": NO_RULE,
+    },
+}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from agents.node_rules import NodeRules
 from agents.policy_index import ClusterIndex
-from netfns import balancer, dns, host_port, masquerade, overlay, policy, python_balancer_config, service
+from netfns import (
+    balancer,
+    dns,
+    host_port,
+    masquerade,
+    overlay,
+    policy,
+    python_balancer_config,
+    service,
+    service_iptables,
+)
 from netfns.balancer import Balancer
 from netfns.balancer_types import Frontend, Server
 from netfns.dns import ClusterNames, NamedEndpoint, NamedPod, NamedPort, NamedService
@@ -178,6 +188,10 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "service-everything.nft": lambda: service.render_change(
         replace(PROXY, services=()), replace(PROXY, services=(EVERYTHING,))
     ),
+    "service.iptables": lambda: service_iptables.render(
+        replace(PROXY, services=(EMPTY, EVERYTHING, KUBE_DNS))
+    ),
+    "service-change.iptables": lambda: service_iptables.render_change(PROXY, CHANGED),
     "service-change.nft": lambda: service.render_change(PROXY, CHANGED),
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.golden.cases import FOLDER
+from netfns import service_iptables
+from tests.golden.cases import FOLDER, PROXY
 from tests.kernel.cluster import Machine
 
 pytestmark = pytest.mark.kernel
@@ -25,6 +26,14 @@ def test_nft(kernel: Machine, table: str) -> None:
     for name in TABLES[table]:
         kernel.nft(golden(name))
     assert table in kernel.run(["nft", "list", "ruleset"])
+
+
+def test_iptables(kernel: Machine) -> None:
+    service_iptables.apply(kernel, golden("service.iptables"))
+    service_iptables.apply(kernel, service_iptables.render(PROXY))
+    service_iptables.apply(kernel, golden("service-change.iptables"))
+    assert '"default/empty cluster IP"' in service_iptables.observe(kernel)
+    service_iptables.remove(kernel)
 
 
 def test_overlay(kernel: Machine) -> None:

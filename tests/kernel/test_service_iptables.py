@@ -6,21 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from netfns import overlay, service_iptables
+from netfns import service_iptables
 from netfns.kernel import CommandError
 from netfns.service_types import LOCAL, Endpoint, Service
-from tests.conformance.service import A1, A1_6, A2, B1, ROWS, TWO, WEB, Row, http
+from tests.conformance.service import A1, A1_6, A2, B1, ROWS, TWO, WEB, http
 from tests.conformance.service import service as a_service
-from tests.kernel.cluster import NODES, PODS, Machine, pod_addresses
-from tests.kernel.test_overlay import desired as overlay_of
-from tests.kernel.test_service import CHANGES, MANY, own_addresses, proxy
+from tests.kernel.cluster import NODES, Machine
+from tests.kernel.test_service import MANY, listen_everywhere, proxy
+from tests.kernel.test_service_nftables import CHANGES
 
 pytestmark = pytest.mark.kernel
-CANNOT = {
-    "no such port": "no rule tells the ports that a cluster address does not have",
-    "wrong protocol": "as for ports",
-    "no such service": "no rule is about the whole range of services",
-}
 EVERYTHING = (
     Service(
         "default",
@@ -39,32 +34,10 @@ EVERYTHING = (
 
 @pytest.fixture(scope="module")
 def serving(cluster: dict[str, Machine]) -> dict[str, Machine]:
+    listen_everywhere(cluster)
     for node in NODES:
-        overlay.prepare(cluster[node], overlay_of(node))
-        overlay.apply(cluster[node], overlay.render(overlay_of(node)))
         service_iptables.prepare(cluster[node])
-    for pod in PODS:
-        for address in pod_addresses(pod):
-            for protocol in ("TCP", "UDP"):
-                cluster[pod].listen(address, 8080, protocol)
     return cluster
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name not in CANNOT], ids=lambda row: row.name)
-def test_kernel(serving: dict[str, Machine], row: Row) -> None:
-    for node in NODES:
-        service_iptables.apply(serving[node], service_iptables.render(proxy(node, row)))
-    sender = serving[row.sender]
-    if row.want == "dropped":
-        assert sender.connect(*row.to, row.protocol, wait=0.5) == "timeout"
-        return
-    tries = MANY if len(row.kept) > 1 else 1
-    answers = {sender.connect(*row.to, row.protocol) for _ in range(tries)}
-    if not row.kept:
-        assert answers == {"refused"}
-        return
-    seen = {name: source in own_addresses(row.sender) for name, source in map(str.split, answers)}
-    assert {name: own and row.sender not in NODES for name, own in seen.items()} == row.kept
 
 
 def rules(machine: Machine) -> set[str]:
