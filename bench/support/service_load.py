@@ -146,7 +146,7 @@ def throughput(client: NodeKernel, server: NodeKernel, address: str, port: int) 
     assert listening.stdout
     while "listening" not in listening.stdout.readline():
         pass
-    done = json.loads(client.run(["iperf3", "-c", address, "-p", str(port), "-t", "2", "-J"]))
+    done = json.loads(client.run(["iperf3", "-c", address, "-p", str(port), "-t", "1", "-J"]))
     listening.communicate()
     return float(done["end"]["sum_received"]["bits_per_second"])
 
@@ -225,7 +225,7 @@ def flows() -> dict[str, Any]:
     service = _service(0, (Endpoint(SERVER, 8090),))
     mode.apply(node, mode.render(replace(FRAME, services=(service,))))
     direct, through = [], []
-    for _ in range(3):
+    for _ in range(9):
         direct.append(throughput(client, server, SERVER, 8090))
         through.append(throughput(client, server, service.cluster_ips[0], 80))
     return {"direct": median(direct), "through": median(through)}

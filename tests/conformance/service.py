@@ -5,8 +5,8 @@ through the kernel.
 is refused, dropped, direct (the packet is not the Service's business) or the pods that may answer;
 `source` is whom the pod sees: the sender's own address (kept) or a node's (masqueraded).
 
-The node that decides is the sender's own; for the machine `outside` it is the one whose address is asked
-for, and worker1 for addresses that no machine has. Endpoints of policy Local are written down for every
+The node that decides is the one whose own address is asked for, else the sender's own; for the machine
+`outside` it is worker1 when the address is no machine's. Endpoints of policy Local are written down for every
 node: a node is given its own.
 """
 
@@ -687,5 +687,32 @@ ROWS = (
         "both families alike",
         f"{VIPS}: Session affinity",
         kept={"a1": True, "b1": True},
+    ),
+    Row(
+        "another node's port from a pod",
+        NODE_PORT,
+        "a2",
+        (WORKER2, 30080),
+        "every node answers, and the answer must pass it again",
+        f"{SERVICE}: type NodePort",
+        kept={"a1": False, "b1": False},
+    ),
+    Row(
+        "another node's Local port from a pod",
+        local(B1),
+        "a2",
+        (WORKER2, 30080),
+        "a pod's traffic never left the cluster, whichever node it asks",
+        f"{KUBE_PROXY}: short-circuit pod traffic",
+        kept={"b1": True},
+    ),
+    Row(
+        "another node's Local port from a node",
+        local(A1, B1),
+        "worker1",
+        (WORKER2, 30080),
+        "for that node it comes from outside: its own endpoint alone",
+        f"{SOURCE_IP}: type NodePort",
+        kept={"b1": True},
     ),
 )

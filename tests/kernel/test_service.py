@@ -31,10 +31,10 @@ def own_addresses(machine: str) -> tuple[str, ...]:
 
 
 def decider(row: Row) -> str:
-    """The node whose rules the packet meets first: the sender's, or the one that it is sent to."""
-    if row.sender == "outside":
-        return next((node for node in NODES if row.to[0] in node_addresses(node)), "worker1")
-    return PODS[row.sender][0] if row.sender in PODS else row.sender
+    """The node whose rules decide: the one whose own address is asked for, else the sender's, else worker1."""
+    asked = [node for node in NODES if row.to[0] in node_addresses(node)]
+    here = PODS[row.sender][0] if row.sender in PODS else row.sender
+    return next(iter(asked), here if here in NODES else "worker1")
 
 
 def listen_everywhere(cluster: dict[str, Machine]) -> None:
@@ -81,8 +81,8 @@ def test_kernel(listening: dict[str, Machine], mode: ProxyMode, row: Row) -> Non
         assert answers == {"refused"}
         return
     seen = {name: source in own_addresses(row.sender) for name, source in map(str.split, answers)}
-    # A process of the node that is masqueraded may keep the same address: it is the node's anyway.
-    kept = {name: own and row.sender not in NODES for name, own in seen.items()}
+    # A process of the node that decides, masqueraded, may keep the same address: it is the node's anyway.
+    kept = {name: own and row.sender != decider(row) for name, own in seen.items()}
     if row.sticky:
         assert len(kept) == 1
         assert kept.items() <= row.kept.items()
