@@ -55,7 +55,8 @@ class KubeProxy(Agent):
         health: HealthChecks | None = None,
     ) -> None:
         super().__init__(api, node, ["Service", "EndpointSlice", "Node"])
-        self.mode = mode
+        self.mode = mode  # another one may take its place; it begins with `resync`
+        self._carrying: ProxyMode | None = None  # whose rules are in the kernel
         self.applied: dict[Key, Service] = {}
         self._machine = machine
         self._health = health
@@ -135,7 +136,13 @@ class KubeProxy(Agent):
         mode = self.mode  # one for all of the step: it may be swapped meanwhile
         if rebuild or mode.render_change is None:
             mode.prepare(self._machine)
-            mode.apply(self._machine, mode.render(wanted))
+            text = mode.render(wanted)
+            if mode.render_change is not None and self._carrying not in (None, mode):
+                # What another mode has built, this one may not know. A student's text may be refused, and then
+                # the kernel stays as it was; so theirs has to replace what is there by itself.
+                self._carrying.remove(self._machine)
+            mode.apply(self._machine, text)
+            self._carrying = mode
         elif text := mode.render_change(before, wanted):
             mode.apply(self._machine, text)
         service_flows.forget(self._machine, service_flows.stale(before, wanted))

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,7 +26,7 @@ from agents.overlay import OverlayAgent
 from controlplane.api import API
 from netfns.balancer_types import Frontend, Server
 from netfns.kernel import CommandError
-from netfns.proxy_mode import proxy_mode
+from netfns.proxy_mode import ProxyMode, proxy_mode
 
 Obj = dict[str, Any]
 NFTABLES = proxy_mode("nftables")
@@ -237,6 +237,30 @@ def test_kube_proxy_looks_after_its_rules_when_others_change_some() -> None:
             machine.texts.clear()
             await agent.rules_changed()  # this machine shows no rules: they are gone
             await until(lambda: machine.said("table ip service {"))
+
+    play(story)
+
+
+def test_kube_proxy_clears_away_what_another_mode_has_built() -> None:
+    class Other:
+        """The reference, under another identity."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(NFTABLES, name)
+
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_node(api, "worker1", 1)
+        add_service(api)
+        agent = KubeProxy(api, "worker1", machine, *RANGES, NFTABLES)
+        async with running(agent):
+            await until(lambda: agent.applied)
+            assert not machine.said("delete table ip service")
+            machine.texts.clear()
+            agent.mode = cast(ProxyMode, Other())
+            agent.resync()
+            await until(lambda: machine.said("flush table ip service"))
+            assert machine.said("delete table ip service")
 
     play(story)
 
