@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents import container_env, pod_files, volumes
+from agents import container_env, pod_files, security, volumes
 from agents.images.catalogue import Program, resolve
 from agents.images.standins import STANDINS
 from agents.pod_sandbox import NODE_PIDS, OWN_PIDS, POD_PIDS
@@ -57,13 +57,19 @@ def start_message(
     run.upper.parent.mkdir(parents=True, exist_ok=True)
     run.termination.touch()
     last_words = (str(run.termination), spec.get("terminationMessagePath") or TERMINATION_MESSAGE_PATH, False)
+    given = security.rights(pod["spec"], spec)
+    for told in given.unable:
+        kubelet.event(pod, "Warning", "SecurityContext", told)
+    argv, standin = security.command(
+        given, program, [container_env.expand(word, env) for word in program.argv]
+    )
     message = {
         "name": spec["name"],
-        "argv": [container_env.expand(word, env) for word in program.argv],
+        "argv": argv,
         "env": env,
         "working_dir": spec.get("workingDir") or program.working_dir,
         # The pause program only waits, for which it needs no interpreter.
-        "standin": WAIT if program.standin == STANDINS["pause"] else program.standin,
+        "standin": WAIT if standin == STANDINS["pause"] else standin,
         "log": str(run.log),
         "stdin": bool(spec.get("stdin")),
         "tty": bool(spec.get("tty")),
@@ -73,6 +79,7 @@ def start_message(
             "image": kubelet.images.layer(program.files),
             "files": _name_files(kubelet, pod, addresses),
             "mounts": [*volumes.mounts(spec, places), last_words],
+            "read_only": given.read_only,
         },
     }
     return message, program

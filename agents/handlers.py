@@ -46,6 +46,7 @@ class Target:
 
     node: the node's namespaces, from where connections are made. address: the pod's. ports: its named ports.
     namespaces: the container's own, while it runs. env, working_dir: its program's.
+    rights: what stands before a command that is run there (agents/security.py).
     """
 
     node: Namespaces
@@ -54,6 +55,7 @@ class Target:
     namespaces: Callable[[], Namespaces]
     env: Mapping[str, str]
     working_dir: str
+    rights: tuple[str, ...] = ()
 
     def port(self, port: int | str) -> int:
         """A port's number. Raises HandlerError for a name that the container does not declare."""
@@ -89,7 +91,8 @@ async def run(handler: Obj, target: Target) -> Outcome:
 
 async def _exec(target: Target, argv: Sequence[str]) -> Outcome:
     try:
-        status, output = await run_command(target.namespaces, argv, target.env, target.working_dir)
+        words = [*target.rights, *argv]
+        status, output = await run_command(target.namespaces, words, target.env, target.working_dir)
     except FileNotFoundError:
         return Outcome(False, f'exec: "{argv[0]}": executable file not found in $PATH')
     except OSError as error:

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -316,6 +316,16 @@ class Kubelet:
         """Let the ports of the node that the pod asks for lead into it. Raises CommandError."""
         assert self._host_ports is not None
         await self._host_ports.open(uid, pod, tuple(addresses))
+
+    @staticmethod
+    def set_sysctls(sandbox: PodSandbox, settings: Mapping[str, str]) -> None:
+        """Set what a pod's own network is to have otherwise. Raises CommandError. Blocks a little."""
+        kernel = NodeKernel("pod", sandbox.namespaces)
+        try:
+            for key, value in settings.items():
+                kernel.sysctl(key, value)
+        finally:
+            kernel.close()
 
     def release(self, uid: str) -> None:
         """Take a pod's addresses back, and the ports of the node that led to them."""

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents import pod_files, volumes
+from agents import pod_files, security, volumes
 from agents.back_off import BackOff
 from agents.container import Container, namespaces_of
 from agents.container_env import ConfigError
@@ -235,6 +235,9 @@ class PodWorker:
         self.addresses = addresses
         if wiring is not None:
             await kubelet.open_host_ports(self.uid, self.pod, addresses)
+        settings = security.sysctls(self.pod)
+        if settings:
+            await asyncio.to_thread(kubelet.set_sysctls, self.sandbox, settings)
 
     async def _secure(self) -> None:
         """Wait until the node enforces the pod's NetworkPolicies: no container of it starts before."""
@@ -337,6 +340,7 @@ class PodWorker:
             namespaces=lambda: namespaces_of(self, spec["name"]),
             env=env,
             working_dir=working_dir,
+            rights=security.rights(self.pod["spec"], spec).words,
         )
 
     def event(self, kind: str, reason: str, message: str) -> None:

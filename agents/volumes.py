@@ -12,12 +12,14 @@ Sources: Kubernetes documentation, "Volumes"; API reference, Volume and VolumeMo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agents.container_env import ConfigError, Lookup, data_of, pod_field
 from agents.resource_fields import container_named, resource_field
+from agents.security import has_id
 from agents.service_accounts import ServiceAccounts
 from controlplane.pod_admission import ACCESS_SOURCES
 
@@ -43,14 +45,29 @@ def prepare(pod: Obj, folder: Path, lookup: Lookup, accounts: ServiceAccounts) -
             places[name] = accounts.directory(pod["metadata"]["namespace"], _account(pod))
             continue
         places[name] = folder / name
-        places[name].mkdir(parents=True, exist_ok=True)
+        if not places[name].is_dir():
+            places[name].mkdir(parents=True)
+            places[name].chmod(0o777)  # whoever a container is may write there, as everywhere
         for source in _FILES:
             if source in volume:
                 files = _files(pod, source, volume[source] or {}, lookup)
                 if source == "projected":
                     files |= _tokens(pod, volume[source], accounts)
                 _write_files(places[name], files)
+        group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+        if group is not None and has_id(group):
+            _give(places[name], group)
     return places
+
+
+def _give(folder: Path, group: int) -> None:
+    """Let a group own what is in a volume, and all that will be: spec.securityContext.fsGroup."""
+    os.chown(folder, -1, group)
+    folder.chmod(0o2777)
+    for path in folder.rglob("*"):
+        os.chown(path, -1, group)
+        mode = path.stat().st_mode & 0o777
+        path.chmod(mode | (mode & 0o600) >> 3)
 
 
 def is_stand_in(volume: Obj) -> bool:

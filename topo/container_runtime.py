@@ -70,6 +70,8 @@ class ContainerRuntime(Server):
             syscalls.unshare(syscalls.CLONE_NEWNS)
             rootfs.enter_container_root(rootfs.ContainerRoot(**spec["root"]))
             os.makedirs(spec["working_dir"], exist_ok=True)
+            if spec["root"].get("read_only"):
+                rootfs.seal()
             if native:
                 syscalls.setns(pod, POD_NAMESPACES)
                 os.chdir(spec["working_dir"])

@@ -77,12 +77,14 @@ class ContainerRoot:
     image: the directory with the files that its image adds to the skeleton; "" for none.
     files: (path in the container, text, mode); no part of the path may be a link of the skeleton or the image.
     mounts: (source, path in the container, read only); the path is created, as a file when the source is one.
+    read_only: whether nothing but its mounts can be written; for whoever has finished with it: `seal`.
     """
 
     upper: str
     image: str = ""
     files: Sequence[tuple[str, str, int]] = ()
     mounts: Sequence[tuple[str, str, bool]] = ()
+    read_only: bool = False
 
 
 def populate(root: str) -> None:
@@ -246,6 +248,12 @@ def enter_container_root(container: ContainerRoot) -> None:
     for source, path, read_only in container.mounts:
         _bind_volume(root, source, path, read_only)
     syscalls.switch_root(root)
+
+
+def seal() -> None:
+    """Make the container's own tree, in which the caller is, read-only; what is mounted in it stays as it is."""
+    syscalls.remount_read_only("/")
+    syscalls.remount_read_only("/usr")
 
 
 def _make_folder(path: str) -> None:

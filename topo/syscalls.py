@@ -77,10 +77,10 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
     """Show `source` (with all that is mounted below it) at `target`, which must exist."""
     mount(source, target, flags=MS_BIND | MS_REC)
     if read_only:
-        _remount_read_only(target)
+        remount_read_only(target)
 
 
-def _remount_read_only(target: str) -> None:
+def remount_read_only(target: str) -> None:
     """Add read-only to a bind mount, keeping the flags that a less privileged namespace may not drop."""
     stat = os.statvfs(target)
     kept = stat.f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)

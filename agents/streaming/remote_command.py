@@ -118,7 +118,8 @@ def start(target: Target, wanted: Wanted) -> Running:
     with namespaces.entered():
         _find(wanted.command[0], env, target.working_dir)
     ours, theirs = _terminal() if wanted.tty else _pipes(wanted)
-    argv = [SETSID, "--ctty", *wanted.command] if wanted.tty else list(wanted.command)
+    words = [*target.rights, *wanted.command]
+    argv = [SETSID, "--ctty", *words] if wanted.tty else words
     try:
         process = namespaces.popen(
             argv, env=env, cwd=target.working_dir, stdin=theirs[0], stdout=theirs[1], stderr=theirs[2],
