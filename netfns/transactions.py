@@ -64,7 +64,7 @@ def _short(line: str) -> Iterable[str]:
     return _in_parts(verb, f"{family} {table} {name}", elements)
 
 
-@lru_cache(maxsize=16)  # the nodes of a lab have most of their elements in common
+@lru_cache(maxsize=8)  # the nodes of a lab have most of their elements in common
 def _in_parts(verb: str, place: str, elements: str) -> tuple[str, ...]:
     every = re.split(r",\s+", elements.strip())
     return tuple(

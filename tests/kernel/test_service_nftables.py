@@ -34,7 +34,16 @@ def held(machine: Machine, kind: str) -> set[str]:
 
 
 STICKY = (a_service(http(A1, B1), affinity_timeout=60),)
+CROWD = tuple(
+    Endpoint(f"10.244.2.{n}", 8080, "worker2") for n in range(2, 22)
+)  # more than chains are ready for
 CHANGES = {
+    "a crowd": (TWO, (a_service(replace(http(), endpoints=CROWD)),)),
+    "one more in the crowd": (
+        (a_service(replace(http(), endpoints=CROWD[1:])),),
+        (a_service(replace(http(), endpoints=CROWD)),),
+    ),
+    "a sticky crowd": (STICKY, (a_service(replace(http(), endpoints=CROWD), affinity_timeout=60),)),
     "an endpoint more": (TWO, (a_service(http(A1, A2, B1)),)),
     "an endpoint less": (TWO, (a_service(http(B1)),)),
     "no endpoint left": (TWO, (a_service(http()),)),
