@@ -75,6 +75,16 @@ class PythonBalancer:
             raise RuntimeError(answer.strip())
         await asyncio.to_thread(balancer.remove_addresses, self.machine, wanted)
 
+    async def mistakes(self) -> list[str]:
+        """What a student's decisions have done wrong; nothing when the process does not run or answer."""
+        if not self._tasks or self.student is None:
+            return []
+        try:
+            _, text = await self._ask("GET /stat.json", "", ANSWER_WAIT)
+            return [str(mistake) for mistake in json.loads(text)["mistakes"]]
+        except (OSError, ValueError, LookupError):
+            return []
+
     async def stop(self) -> None:
         """End the process, and all its connections with it."""
         for task in self._tasks:
@@ -104,7 +114,7 @@ class PythonBalancer:
             try:
                 _, text = await self._ask("GET /stat.json", "", ANSWER_WAIT)
                 mistakes = [mistake for mistake in json.loads(text)["mistakes"] if mistake not in told]
-            except (OSError, ValueError):
+            except (OSError, ValueError, LookupError):
                 mistakes = []
                 if daemon.signal(signal.SIGKILL):
                     self._tell("the Python balancer does not answer: it is killed")
@@ -183,5 +193,5 @@ class BalancerHolder:
         await self._engine.stop()
 
     async def settle(self) -> str:
-        """Apply what is to be applied; "" or what went wrong."""
-        return await self._agent.settle()
+        """Apply what is to be applied; "" or what went wrong: then, or in a decision since the process started."""
+        return await self._agent.settle() or "; ".join(await self._engine.mistakes())

@@ -1,14 +1,16 @@
 """A load balancer in Python: the decisions of HAProxy in three small functions. It runs on the machine lb2.
 
-    outside 203.0.113.10                    lb2                                   nodes
-      | to 192.168.50.200:80   +-----------------------------+
-      NAT -> pod +----------------------> | accept                      |    192.168.50.21:30080 (worker1)
-                               |   choose(servers, last) -----+--> one of
-                               |   relay bytes both ways      |    192.168.50.22:30080 (worker2)
-                               |                              |
-                               |   every second: connect to each server, checked(state, passed)
-                               |   a new configuration:       reload(servers, wanted)
-                               +-----------------------------+
+    outside 203.0.113.10              lb2                                          nodes
+      | to 192.168.50.200:80    +-------------------------------+
+      |                         | accept                        |
+      `------- connection ----->| choose(servers, last) --------+--> one of  192.168.50.21:30080 (worker1)
+                                | relay bytes, both ways        |            192.168.50.22:30080 (worker2)
+                                |                               |
+                                | twice a second: connect to    |
+                                | each, checked(state, passed)  |
+                                | a new configuration:          |
+                                | reload(servers, wanted)       |
+                                +-------------------------------+
 
 A connection is given to one server when it comes and stays there until it ends. So all that a balancer
 decides is: who gets the next connection (`choose`), who may get any (`checked`), and what becomes of the

@@ -3,7 +3,7 @@
     accept --> choose(servers, last) --> connect --> relay (relay.py) --> one line of log
                  ^        | None: reset at once   `-- refused: choose again, at most twice
                  |
-    states of the servers <-- every second: connect to each --> checked(state, passed)
+    states of the servers <-- twice a second: connect to each --> checked(state, passed)
                  ^
                  `-- a new configuration --> reload(servers, wanted)
 
@@ -32,8 +32,8 @@ from netfns import relay
 from netfns.balancer_types import Frontend, Server, ServerState
 from netfns.python_balancer_config import parse
 
-INTER, RISE, FALL = 1.0, 1, 2  # seconds between checks; results in a row that change a server's state
-CONNECT_WAIT = 2.0  # seconds for a server to take a connection
+INTER, RISE, FALL = 0.5, 1, 2  # seconds between checks; results in a row that change a server's state
+CONNECT_WAIT = 1.0  # seconds for a server to take a connection
 TRIES = 3  # servers that one client's connection is offered to
 CALL_LIMIT = 0.5  # seconds for one call of a student's function
 LOG_LINES = 1000
@@ -321,7 +321,7 @@ async def _connect(server: Server) -> socket.socket:
 
 
 async def _answers(server: Server) -> bool:
-    """One health check: whether the server takes a connection within a second."""
+    """One health check: whether the server takes a connection within INTER seconds."""
     try:
         async with asyncio.timeout(INTER):
             (await _connect(server)).close()
