@@ -195,6 +195,30 @@ COMMANDS: dict[str, Command] = {
             argument("--seconds", type=float, help="of watch: end after so many; default: when interrupted"),
         ),
     ),
+    "grade": Command(
+        "grade:grade",
+        "grade submissions of a lab, each in a sandbox of its own; files, folders or archives",
+        "minipod grade 06-cluster-ip submissions/ --out grades --jobs 4",
+        (
+            argument("lab", metavar="LAB", help="a lab's name, number or folder"),
+            argument("path", nargs="+", metavar="PATH", help="a submission, or a folder of submissions"),
+            argument("--out", default="grades", metavar="FOLDER", help="where the results go (grades)"),
+            argument(
+                "--jobs", type=int, default=0, metavar="N", help="so many at once (half of the processors)"
+            ),
+            argument("--resume", action="store_true", help="leave out what --out has already"),
+            argument(
+                "--results", default="", metavar="FILE", help="one submission: its results.json besides"
+            ),
+            argument(
+                "-o",
+                "--output",
+                choices=("table", "json", "csv", "gradescope"),
+                default="table",
+                help="what is printed in the end: table (default), json, csv or gradescope",
+            ),
+        ),
+    ),
     "check": Command(
         "check:check",
         "the four communication types, proven by packets",
