@@ -16,7 +16,7 @@ it has told.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from agents.policy_index import ClusterIndex
 from netfns.policy_rules import (
@@ -49,7 +49,7 @@ class NodeRules:
         self._among: dict[Peer, dict[Peers, None]] = defaultdict(dict)
         self._named: dict[Peer, dict[tuple[NamedPorts, Port], None]] = defaultdict(dict)
         self._elements: dict[Place, Element] = {}
-        self._elements_of: dict[str, frozenset[Element]] = {}
+        self._elements_of: dict[str, set[Element]] = {}
         self._known_gates: dict[GateKey, Gate] = {}
         self._told: dict[Place, Element | None] = {}  # what was different at the last time, as it was then
         self._told_gates: dict[str, Gate | None] = {}
@@ -140,16 +140,14 @@ class NodeRules:
             return
         self._told_asking.setdefault(asked, False)
         self._asking[asked] = {name}
-        peers = set[Peer]()
         if isinstance(asked, Peers):
             for member in asked.pods:
                 self._among[member][asked] = None
-                peers.add(member)
         else:
             for peer, port in asked.members:
                 self._named[peer][asked, port] = None
-                peers.add(peer)
-        self._place_all(peers)
+        for uid, element in self._answering(asked):
+            self._hold(uid, [element])
 
     def _ask_no_more(self, asked: Peers | NamedPorts, name: str) -> None:
         self._asking[asked].discard(name)
@@ -157,38 +155,54 @@ class NodeRules:
             return
         del self._asking[asked]
         self._told_asking.setdefault(asked, True)
-        peers = set[Peer]()
         if isinstance(asked, Peers):
             for member in asked.pods:
                 del self._among[member][asked]
-                peers.add(member)
         else:
             for peer, port in asked.members:
                 del self._named[peer][asked, port]
-                peers.add(peer)
-        self._place_all(peers)
+        for uid, element in self._answering(asked):
+            self._drop(uid, [element])
 
-    def _place_all(self, peers: set[Peer]) -> None:
-        for uid in {uid for peer in peers for uid in self._index.matching.get(peer, ())}:
-            self._place(uid, self._index.pods.get(uid))
+    def _answering(self, asked: Peers | NamedPorts) -> Iterator[tuple[str, Element]]:
+        """The pods that a gate asks about, by uid, with their elements."""
+        if isinstance(asked, Peers):
+            uids = {uid for member in asked.pods for uid in self._index.matching.get(member, ())}
+            for uid in uids:
+                for element in membership(self._index.pods[uid], asked):
+                    yield uid, element
+            return
+        for peer, port in asked.members:
+            for uid in tuple(self._index.matching.get(peer, ())):
+                for element in named_membership(self._index.pods[uid], asked, peer, port):
+                    yield uid, element
 
     def _place(self, uid: str, pod: Pod | None) -> None:
         """The elements of a pod, as they are to be now."""
-        now = frozenset(self._find_elements(uid, pod)) if pod is not None else frozenset[Element]()
-        before = self._elements_of.get(uid, frozenset())
-        for element in before - now:
+        now = set(self._find_elements(uid, pod)) if pod is not None else set[Element]()
+        before = self._elements_of.get(uid, set())
+        self._drop(uid, before - now)
+        self._hold(uid, now - before)
+        if not now:
+            self._elements_of.pop(uid, None)
+
+    def _hold(self, uid: str, elements: Iterable[Element]) -> None:
+        held = self._elements_of.setdefault(uid, set())
+        for element in elements:
+            if element not in held:
+                held.add(element)
+                place = element.place, element.key
+                self._told.setdefault(place, self._elements.get(place))
+                self._elements[place] = element
+
+    def _drop(self, uid: str, elements: Iterable[Element]) -> None:
+        held = self._elements_of.get(uid, set())
+        for element in elements:
+            held.discard(element)
             place = element.place, element.key
             if self._elements.get(place) == element:
                 self._told.setdefault(place, element)
                 del self._elements[place]
-        for element in now - before:
-            place = element.place, element.key
-            self._told.setdefault(place, self._elements.get(place))
-            self._elements[place] = element
-        if now:
-            self._elements_of[uid] = now
-        else:
-            self._elements_of.pop(uid, None)
 
     def _find_elements(self, uid: str, pod: Pod) -> Iterator[Element]:
         gates = self._gates_of.get(uid)

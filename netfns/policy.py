@@ -40,7 +40,7 @@ from netfns.kernel import CommandError, Kernel
 from netfns.policy_rules import Element, Gate, Peers, PolicyRules
 from netfns.policy_types import EGRESS, INGRESS, Block
 from netfns.policy_verdict import evaluate
-from netfns.transactions import MOST, transactions
+from netfns.transactions import transactions
 
 __all__ = [
     "TABLE",
@@ -80,6 +80,7 @@ FRAME = {
 }
 ADDRESS = {"4": "ipv4_addr", "6": "ipv6_addr"}
 IP = {"4": "ip", "6": "ip6"}
+PART = 40 * 1024  # characters of a transaction: rules take several times their text in a netlink message
 # While a large ruleset is loaded in parts, nothing new passes.
 LOADING = (
     f"add chain inet {TABLE} loading {{ type filter hook forward priority filter - 11; policy accept; }}\n"
@@ -347,12 +348,11 @@ def load(kernel: Kernel, rules: PolicyRules) -> None:
     ruleset goes in parts, and until the last one new connections of pods wait: closed, never open.
     """
     text = render(rules)
-    if len(text) <= MOST:
+    if len(text) <= PART:
         kernel.nft(text)
         return
     kernel.nft(render(PolicyRules()) + LOADING)
-    for part in transactions(render_change(PolicyRules(), rules)):
-        kernel.nft(part)
+    apply(kernel, render_change(PolicyRules(), rules))
     kernel.nft(LOADED)
 
 
@@ -363,7 +363,7 @@ def remove(kernel: Kernel) -> None:
 
 def apply(kernel: Kernel, change: str) -> None:
     """Load the text of `render_change`, in one transaction where it fits into one. Raises CommandError."""
-    for part in transactions(change):
+    for part in transactions(change, PART):
         kernel.nft(part)
 
 
