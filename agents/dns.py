@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,10 @@ from controlplane.meta import Key, key_of
 from netfns import dns
 from netfns.dns import ClusterNames, NamedPod, NamedService
 
-SETTLE = 0.02  # seconds: a burst of changes is one text
+SETTLE, SETTLE_OF_A_POD = (
+    0.02,
+    0.0002,
+)  # seconds: a burst of changes is one text, a large cluster's a longer one
 SHORTEST = 64 * 1024  # bytes of changes that are never too many
 Touched = tuple[str, Key]  # Service or Pod, and which
 Names = dict[Touched, NamedService | NamedPod]
@@ -52,7 +55,7 @@ class DnsAgent(Agent):
         ranges: Sequence[str],
         domain: str = "cluster.local",
     ) -> None:
-        super().__init__(api, "", ["Service", "EndpointSlice", "Pod"], min_interval=SETTLE)
+        super().__init__(api, "", ["Service", "EndpointSlice", "Pod"], min_interval=self._settle)
         self.written: Names = {}
         self._path = folder / "cluster.zone"
         self._frame = ClusterNames(domain, tuple(servers), tuple(ranges))
@@ -63,6 +66,9 @@ class DnsAgent(Agent):
         self.informers["Service"].on_change(lambda old, new: self._touch("Service", key_of(new or old or {})))
         self.informers["Pod"].on_change(lambda old, new: self._touch("Pod", key_of(new or old or {})))
         self.informers["EndpointSlice"].on_change(self._slice_changed)
+
+    def _settle(self, _: Hashable) -> float:
+        return SETTLE + SETTLE_OF_A_POD * len(self.informers["Pod"].objects)
 
     def resync(self) -> None:
         """Write the zones whole again."""

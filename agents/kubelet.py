@@ -106,6 +106,7 @@ class Kubelet:
         self._host_ports: HostPortMapper | None = None
         self._pool: ipam.Pool | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._files: dict[str, tuple[int, str]] = {}  # when it changed, its text
         self._pods = Informer(self.api, "Pod", field_selector=f"spec.nodeName={self.name}")
 
     async def run(self) -> None:
@@ -345,8 +346,13 @@ class Kubelet:
         return own if kubernetes is None or namespace == "default" else [kubernetes, *own]
 
     def node_file(self, name: str) -> str:
-        """The text of the node's own hosts or resolv.conf."""
-        return Path("/run/minipod/machines", self.name, name).read_text()
+        """The text of the node's own hosts or resolv.conf; read again only when it has changed."""
+        path = f"/run/minipod/machines/{self.name}/{name}"
+        changed = os.stat(path).st_mtime_ns
+        known = self._files.get(name)
+        if known is None or known[0] != changed:
+            known = self._files[name] = changed, Path(path).read_text()
+        return known[1]
 
     def report(self, worker: PodWorker, status_after: Callable[[Obj], Obj]) -> None:
         """Write a pod's status, made from the one before, which others write too; a pod that is gone needs none."""

@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -55,7 +56,7 @@ class Bridge:
     pod_cidrs: tuple[str, ...]
     ipv6: bool = True
 
-    @property
+    @cached_property
     def gateways(self) -> tuple[str, ...]:
         """The bridge's own addresses with their prefix length, such as 10.244.1.1/24."""
         networks = [ip_network(cidr) for cidr in self.pod_cidrs]
@@ -127,9 +128,9 @@ def render(bridge: Bridge, attachment: Attachment) -> Wiring:
         f"link set {POD_DEVICE} up",
     ]
     for address, gateway in zip(attachment.addresses, bridge.gateways, strict=True):
-        via = ip_interface(gateway)
-        pod.append(f"addr add {address}/{via.network.prefixlen} dev {POD_DEVICE} nodad")
-        pod.append(f"route add default via {via.ip} dev {POD_DEVICE}")
+        via, _, length = gateway.partition("/")
+        pod.append(f"addr add {address}/{length} dev {POD_DEVICE} nodad")
+        pod.append(f"route add default via {via} dev {POD_DEVICE}")
     return Wiring(node, _lines(*pod))
 
 

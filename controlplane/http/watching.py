@@ -89,13 +89,15 @@ class WatchStream:
             if remaining <= 0:
                 return
             try:
-                going_on = await asyncio.wait_for(self.watch.wait(), min(remaining, BOOKMARK_INTERVAL))
+                async with asyncio.timeout(min(remaining, BOOKMARK_INTERVAL)):
+                    going_on = await self.watch.wait()
             except TimeoutError:
                 if self._request.transport is None:
                     return  # the client is gone
                 if self._bookmarks:
                     await response.write(self._bookmark({}))
                 continue
+            await asyncio.sleep(0)  # what else happens in this round of the loop goes with it
             events = self.watch.ready()
             await response.write(b"".join(map(self._line, events)))
             if not going_on or any(event.type == "ERROR" for event in events):
