@@ -3,8 +3,10 @@
     Deployment of N written ──> API, controllers, scheduler, kubelets ──> N pods Running (seen by a watch)
     Mininet: N hosts and one switch ──> started
 
-A pod has network, pid, mount, UTS and IPC namespaces of its own, its own file tree and resolv.conf, an address, a
-route and a running container. A Mininet host has a network namespace and a shell. Rows of `wiring` compare what the
+A pod has network, pid, mount, UTS and IPC namespaces of its own, its own file tree and resolv.conf, addresses and
+routes of both families and a running container. A Mininet host has a network namespace and a shell. The container
+only waits (pause) unless `--image` names another: a server in Python, such as that of `nginx`, costs a fork of the
+interpreter more. Rows of `wiring` compare what the
 kubelet does to plug a pod in (network namespace, veth pair, bridge port, address, route) with a C program that says
 the same by netlink.
 
@@ -28,7 +30,7 @@ from bench.support.common import (
 from bench.support.labs import Memory, deploy, memory, running_lab, undeploy
 
 NODES = 10
-IMAGE = "registry.k8s.io/pause"
+IMAGE = "registry.k8s.io/pause"  # what an idle pod runs
 WARM_UP = 20  # pods, whose making loads and adapts code
 
 
@@ -50,9 +52,10 @@ def main() -> int:
     parser.add_argument(
         "--counts", type=counts, default=[50, 200, 500], help="how many pods (default 50,200,500)"
     )
+    parser.add_argument("--image", default=IMAGE, help=f"what the pods run (default {IMAGE})")
     options = parser.parse_args()
     report = Report("pods")
-    runs = {count: [measure(count) for _ in range(options.repeat)] for count in options.counts}
+    runs = {count: [measure(count, options.image) for _ in range(options.repeat)] for count in options.counts}
     started(report, runs)
     taken_down(report, runs)
     remembered(report, runs)
@@ -62,18 +65,18 @@ def main() -> int:
     return 0
 
 
-def measure(count: int) -> Run:
+def measure(count: int, image: str) -> Run:
     """A lab with `count` pods, made, deleted, made again and ended with the lab; and the Mininet net."""
     with running_lab(NODES) as lab:
-        deploy(lab, "warm-up", WARM_UP, IMAGE)
+        deploy(lab, "warm-up", WARM_UP, image)
         undeploy(lab, "warm-up")
         settle()
         before = memory(lab)
-        pods = deploy(lab, "pods", count, IMAGE)
+        pods = deploy(lab, "pods", count, image)
         settle()
         used = memory(lab) - before
         delete = undeploy(lab, "pods")
-        deploy(lab, "pods", count, IMAGE)
+        deploy(lab, "pods", count, image)
         down = seconds_of(lab.down)
     settle()
     net = in_sandbox("bench.support.plain_mininet", "star", str(count))

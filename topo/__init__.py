@@ -5,10 +5,13 @@
     plan         names and addresses, the same in every lab, page and test
     underlay     Mininet builds the switches, the router and the machines
     machine      one Mininet host: a node, a load balancer, a VM; how commands are run on it
-    runtime      the supervisor's end of the pod runtime: starts it, asks it, reaps
-    pod_runtime  builds what pods and containers need, has them forked, writes their logs
-    forker       forks containers out of one warm process
-    container    a container's first process, from its fork to its program
+    runtime      the supervisor's end of what makes pods and containers: starts it, asks it, reaps
+    pod_runtime  makes pods: namespaces, wiring, and the process that holds both
+    container_runtime   makes containers: builds their roots, starts them, writes their logs
+    native       a process of libc's calls, without an interpreter; native_container: a container started so
+    forker       forks stand-ins out of one warm process
+    container    a stand-in's first process, from its fork to its function
+    serving      the loop of these processes; home: their way back from others' namespaces
     stdio        a container's input and outputs; container_log: what becomes of the outputs
     enter        runs a command inside anybody's namespaces
     netlink      `ip -batch` text, compiled to netlink messages and sent in process

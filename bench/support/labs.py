@@ -116,18 +116,16 @@ class Memory:
 
 
 def memory(lab: Lab) -> Memory:
-    """What a lab takes now. The pods' processes are those with a pid namespace of their own; what holds a pod's
-    namespaces (pause) runs in the forker's memory and has none.
+    """What a lab takes now. The pods' processes are those with a pid namespace of their own. What holds a pod's
+    namespaces, and a container that only waits, run in the memory of the process that started them: that is the lab's.
     """
     children: dict[int, list[int]] = {}
-    names: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+                _, _, rest = (entry / "stat").read_text().rpartition(")")
             except OSError:
                 continue
-            names[int(entry.name)] = name
             children.setdefault(int(rest.split()[1]), []).append(int(entry.name))
 
     def below(pid: int) -> Iterator[int]:
@@ -136,11 +134,25 @@ def memory(lab: Lab) -> Memory:
             yield from below(child)
 
     everything = {lab.info["pid"], *below(lab.info["pid"])}
+    guests: dict[str, list[int]] = {}
+    for pid in everything:
+        for module in ("topo.pod_runtime", "topo.container_runtime"):
+            if module in _command(pid):
+                guests.setdefault(module, []).append(pid)
+    for pids in guests.values():
+        everything -= set(sorted(pids)[1:])  # the first is the host
     pods = {pid for pid in everything if _pid_namespace(pid) not in ("", _pid_namespace(lab.info["pid"]))}
-    everything -= {pid for pid in everything - pods if names.get(pid) == "pause"}
     lines = Path("/proc/meminfo").read_text().splitlines()
     available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     return Memory(sum(map(_private, pods)), sum(map(_private, everything - pods)), -available)
+
+
+def _command(pid: int) -> str:
+    """The words that a process was started with; "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def _pid_namespace(pid: int) -> str:

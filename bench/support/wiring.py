@@ -16,6 +16,7 @@ from bench.support.common import Report, compiled, in_sandbox, median, milliseco
 from netfns import bridge
 from topo import syscalls
 from topo.enter import NETWORK, Namespaces
+from topo.netlink import Rtnetlink, compile_batch
 
 NODES = 10
 FLOOR = Path(__file__).with_name("floor.c")
@@ -56,29 +57,28 @@ def main() -> None:
     nodes = [_node(number) for number in range(NODES)]
     begun = time.perf_counter()
     for number in range(count):
-        kernel, plan = nodes[number % NODES]
-        _plug(kernel, plan, number)
+        node, plan = nodes[number % NODES]
+        _plug(node, plan, number)
     tell({"seconds": time.perf_counter() - begun})
 
 
-def _node(number: int) -> tuple[NodeKernel, bridge.Bridge]:
+def _node(number: int) -> tuple[Rtnetlink, bridge.Bridge]:
     syscalls.unshare(syscalls.CLONE_NEWNET)
-    kernel = NodeKernel(f"node{number}", Namespaces.of_thread(NETWORK))
     plan = bridge.Bridge((f"10.244.{number}.0/24",))
-    bridge.apply_bridge(kernel, plan)
-    return kernel, plan
+    bridge.apply_bridge(NodeKernel(f"node{number}", Namespaces.of_thread(NETWORK)), plan)
+    return Rtnetlink(), plan
 
 
-def _plug(kernel: NodeKernel, plan: bridge.Bridge, number: int) -> None:
-    """What Kubelet.attach does, in a namespace made here."""
-    syscalls.unshare(syscalls.CLONE_NEWNET)
-    namespaces = Namespaces.of_thread(NETWORK)
-    name = f"default/pod-{number}"
-    pod = NodeKernel(name, namespaces)  # comes home to this process's first network,
-    namespaces.join(NETWORK)  # but a pair's far end goes to where the process with the given pid is
+def _plug(node: Rtnetlink, plan: bridge.Bridge, number: int) -> None:
+    """What the kubelet renders and topo.pod_runtime does with it."""
     address = plan.gateways[0].replace(".1/24", f".{number // NODES + 2}")
-    attachment = bridge.Attachment(name, f"uid-{number}", os.getpid(), (address,))
-    bridge.apply(kernel, pod, bridge.render(plan, attachment))
+    text = bridge.render(
+        plan, bridge.Attachment(f"default/pod-{number}", f"uid-{number}", os.getpid(), (address,))
+    )
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    pod = Rtnetlink()
+    for rtnetlink, batch in ((node, text.node), (pod, text.pod)):
+        rtnetlink.send(compile_batch(batch) or ())
     pod.close()
 
 
