@@ -58,7 +58,11 @@ class Lifeline:
             return
 
     def _watch(self) -> None:
-        if self._socket.recv(16) != b"keep\n":
+        try:
+            kept = self._socket.recv(16) == b"keep\n"
+        except OSError:  # ECONNRESET: the other end died with a line unread
+            kept = False
+        if not kept:
             os._exit(1)
 
 
