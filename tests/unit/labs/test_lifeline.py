@@ -1,10 +1,10 @@
 """The supervisor's end of the lifeline: until the lab is to be kept, the other end's end is its own."""
 
-import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +26,7 @@ def run(end: Callable[[socket.socket], None]) -> int:
     with ours, theirs:
         argv = [sys.executable, "-c", SUPERVISOR, str(theirs.fileno())]
         process = subprocess.Popen(
-            argv, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd()
+            argv, pass_fds=[theirs.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path.cwd()
         )
         assert process.stdin is not None
         assert process.stdout is not None
