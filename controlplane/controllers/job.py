@@ -8,6 +8,7 @@
 
 A pod that is deleted after its end stays counted: what the status has counted and is no longer there is remembered.
 Indexed: each of 0 … completions-1 has to succeed once; a pod has its index as annotation, label, hostname and variable.
+What a failure means may be said by the Job's policies: see job_policy.py.
 
 Source: Kubernetes documentation "Jobs"; k8s.io/kubernetes pkg/controller/job, ttlafterfinished.
 """
@@ -18,7 +19,8 @@ import time
 from dataclasses import dataclass
 
 from controlplane.api import API
-from controlplane.controllers import job_status
+from controlplane.controllers import job_policy, job_status
+from controlplane.controllers.job_policy import Verdict
 from controlplane.controllers.pod_control import PodControl, pod_from_template
 from controlplane.controllers.pods import deletion_order, is_active, is_finished, is_ready
 from controlplane.informers import Informers
@@ -40,6 +42,12 @@ FIRST_RETRY, LAST_RETRY = 10.0, 600.0  # seconds
 FAILURES = {
     "BackoffLimitExceeded": "Job has reached the specified backoff limit",
     "DeadlineExceeded": "Job was active longer than specified deadline",
+    "MaxFailedIndexesExceeded": "Job has exceeded the specified maximal number of failed indexes",
+    "FailedIndexes": "Job has failed indexes",
+}
+ALL_COMPLETIONS = {
+    "reason": "CompletionsReached",
+    "message": "Reached expected number of succeeded pods",
 }
 
 
@@ -110,23 +118,31 @@ class JobController:
             return
         pods = self._sorted(job, self._control.claim(job))
         status = self._begin(job)
-        reason = self._why_failed(job, status, pods)
+        verdict = job_policy.judge(job, pods.failed)
+        reason, message = self._why_failed(job, status, pods, verdict)
+        rule = job_policy.success_rule(job, _done_indexes(job, pods))
         try:
             if reason:
                 self._end(job, pods.active)
-                status["conditions"] = _failed(status.get("conditions"), reason)
-                self._control.tell(job, reason, FAILURES[reason], "Warning")
+                status["conditions"] = _failed(status.get("conditions"), reason, message)
+                self._control.tell(job, reason, message, "Warning")
+            elif rule is not None:
+                self._end(job, pods.active)
+                words = {"reason": "SuccessPolicy", "message": f"Matched rules at index {rule}"}
+                status["conditions"] = _complete(status.get("conditions"), **words)
+                status["completionTime"] = now()
+                self._control.tell(job, "Completed", "Job completed")
             elif self._is_complete(job, pods):
                 self._end(job, pods.active)
-                status["conditions"] = _complete(status.get("conditions"))
+                status["conditions"] = _complete(status.get("conditions"), **ALL_COMPLETIONS)
                 status["completionTime"] = now()
                 self._control.tell(job, "Completed", "Job completed")
             elif job["spec"].get("suspend"):
                 self._end(job, pods.active)
             else:
-                self._keep_active(job, pods)
+                self._keep_active(job, pods, verdict)
         finally:
-            self._write_status(job, status, pods)
+            self._write_status(job, status, verdict)
 
     def _sorted(self, job: Obj, pods: list[Obj]) -> _Pods:
         succeeded = [pod for pod in pods if pod["status"].get("phase") == "Succeeded"]
@@ -172,10 +188,19 @@ class JobController:
             status["startTime"] = now()
         return status
 
-    def _why_failed(self, job: Obj, status: Obj, pods: _Pods) -> str:
+    def _why_failed(self, job: Obj, status: Obj, pods: _Pods, verdict: Verdict) -> tuple[str, str]:
+        """Reason and message; empty for a Job that has not failed."""
+        if verdict.fail_job:
+            return "PodFailurePolicy", verdict.fail_job
+        reason = _too_many_indexes(job, pods, verdict) or self._too_many_or_too_late(
+            job, status, pods, pods.failures - len(verdict.ignored)
+        )
+        return reason, FAILURES.get(reason, "")
+
+    def _too_many_or_too_late(self, job: Obj, status: Obj, pods: _Pods, failures: int) -> str:
         spec = job["spec"]
         limit = spec["backoffLimit"]
-        if pods.failures > limit:
+        if failures > limit:
             return "BackoffLimitExceeded"
         if spec["template"]["spec"].get("restartPolicy") == "OnFailure":
             restarts = job_status.restarts(pods.active)
@@ -202,11 +227,11 @@ class JobController:
         for pod in pods:
             self._control.delete(job, pod)
 
-    def _keep_active(self, job: Obj, pods: _Pods) -> None:
+    def _keep_active(self, job: Obj, pods: _Pods, verdict: Verdict) -> None:
         """As many as may run at once, and not more than are still needed."""
         parallelism, completions = job["spec"]["parallelism"], job["spec"].get("completions")
         if job["spec"]["completionMode"] == "Indexed":
-            needed = completions - len(_done_indexes(job, pods))
+            needed = completions - len(_done_indexes(job, pods) | verdict.failed_indexes)
         elif completions is None:
             needed = parallelism if not pods.successes else len(pods.active)
         else:
@@ -219,11 +244,22 @@ class JobController:
             len(pods.going) if job["spec"]["podReplacementPolicy"] == "Failed" else 0
         )
         missing = wanted - occupied
-        if missing <= 0 or self._must_wait(job, pods):
+        if missing <= 0 or ("backoffLimitPerIndex" not in job["spec"] and self._must_wait(job, pods)):
             return
-        free = _free_indexes(job, pods) if job["spec"]["completionMode"] == "Indexed" else [None] * missing
+        free: list[int | None] = [None] * missing
+        if job["spec"]["completionMode"] == "Indexed":
+            free = [index for index in _free_indexes(job, pods, verdict) if self._is_due(job, pods, index)]
         for index in free[:missing]:
             self._control.create(job, _make_pod(job, index))
+
+    def _is_due(self, job: Obj, pods: _Pods, index: int) -> bool:
+        """Whether an index that is tried by itself, not with the others, has waited long enough."""
+        if "backoffLimitPerIndex" not in job["spec"]:
+            return True
+        remaining = job_policy.due_at(pods.failed, index, self._first_retry, LAST_RETRY) - time.time()
+        if remaining > 0:
+            self.reconciler.enqueue_after(key_of(job), remaining)
+        return remaining <= 0
 
     def _must_wait(self, job: Obj, pods: _Pods) -> bool:
         since, delay = job_status.retry_delay(pods.failed, pods.succeeded, self._first_retry, LAST_RETRY)
@@ -245,24 +281,28 @@ class JobController:
         else:
             self._api.delete("Job", name, namespace, propagation="Foreground", uid=job["metadata"]["uid"])
 
-    def _write_status(self, job: Obj, status: Obj, before: _Pods) -> None:
+    def _write_status(self, job: Obj, status: Obj, verdict: Verdict) -> None:
         self._pods.catch_up()
         pods = self._sorted(job, self._control.of(job))
         over = any(entry["type"] in ("Complete", "Failed") for entry in status.get("conditions") or ())
         named = {
             "succeeded": [pod["metadata"]["uid"] for pod in pods.succeeded],
-            "failed": [pod["metadata"]["uid"] for pod in pods.failed],
+            "failed": [
+                pod["metadata"]["uid"] for pod in pods.failed if pod["metadata"]["uid"] not in verdict.ignored
+            ],
         }
         status |= {
             "active": len(pods.active) or None,
             "terminating": len(pods.going),
             "ready": sum(is_ready(pod) for pod in pods.active),
             "succeeded": pods.successes or None,
-            "failed": pods.failures or None,
+            "failed": pods.failures - len(verdict.ignored) or None,
             "uncountedTerminatedPods": None if over else named,
         }
         if job["spec"]["completionMode"] == "Indexed":
             status["completedIndexes"] = job_status.format_indexes(_done_indexes(job, pods)) or None
+            if "backoffLimitPerIndex" in job["spec"]:
+                status["failedIndexes"] = job_status.format_indexes(verdict.failed_indexes)
         namespace, name = key_of(job)
         self._api.update_status("Job", name, namespace, status)
         self._lost.pop(job["metadata"]["uid"], None)
@@ -274,9 +314,20 @@ def _done_indexes(job: Obj, pods: _Pods) -> set[int]:
     return {index for index in found if index < job["spec"]["completions"]}
 
 
-def _free_indexes(job: Obj, pods: _Pods) -> list[int | None]:
-    """Those that have not succeeded and that no pod works on, lowest first."""
-    taken = _done_indexes(job, pods) | {job_status.index_of(pod) for pod in (*pods.active, *pods.going)}
+def _too_many_indexes(job: Obj, pods: _Pods, verdict: Verdict) -> str:
+    """Why a Job has failed by its indexes: too many of them, or some when all the others are done."""
+    most, failed = job["spec"].get("maxFailedIndexes"), verdict.failed_indexes
+    if most is not None and len(failed) > most:
+        return "MaxFailedIndexesExceeded"
+    if failed and len(_done_indexes(job, pods) | failed) >= job["spec"]["completions"]:
+        return "FailedIndexes"
+    return ""
+
+
+def _free_indexes(job: Obj, pods: _Pods, verdict: Verdict) -> list[int]:
+    """Those that have neither succeeded nor failed and that no pod works on, lowest first."""
+    taken: set[int | None] = {job_status.index_of(pod) for pod in (*pods.active, *pods.going)}
+    taken |= _done_indexes(job, pods) | verdict.failed_indexes
     return [index for index in range(job["spec"]["completions"]) if index not in taken]
 
 
@@ -297,13 +348,12 @@ def _make_pod(job: Obj, index: int | None) -> Obj:
     )
 
 
-def _complete(conditions: list[Obj] | None) -> list[Obj]:
-    words = {"reason": "CompletionsReached", "message": "Reached expected number of succeeded pods"}
+def _complete(conditions: list[Obj] | None, **words: str) -> list[Obj]:
     met = with_condition(conditions, "SuccessCriteriaMet", "True", **words)
     return with_condition(met, "Complete", "True", **words)
 
 
-def _failed(conditions: list[Obj] | None, reason: str) -> list[Obj]:
-    words = {"reason": reason, "message": FAILURES[reason]}
+def _failed(conditions: list[Obj] | None, reason: str, message: str) -> list[Obj]:
+    words = {"reason": reason, "message": message}
     target = with_condition(conditions, "FailureTarget", "True", **words)
     return with_condition(target, "Failed", "True", **words)

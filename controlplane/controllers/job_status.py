@@ -62,7 +62,9 @@ def finished_at(pod: Obj) -> float:
 def retry_delay(failed: list[Obj], succeeded: list[Obj], first: float, last: float) -> tuple[float, float]:
     """(moment, delay): after failures without a success in between, the next try is `delay` after `moment`."""
     since = max((finished_at(pod) for pod in succeeded), default=0.0)
-    ends = [end for end in (finished_at(pod) for pod in failed) if end > since]
+    ends = [
+        end for end in (finished_at(pod) for pod in failed) if end >= since
+    ]  # in the same second: after it
     if not ends:
         return 0.0, 0.0
     return max(ends), min(first * 2.0 ** (len(ends) - 1), last)

@@ -575,3 +575,34 @@ def test_a_replication_controller_keeps_its_pods(cluster: Run) -> None:
         assert "ownerReferences" not in one.api.get("Pod", "other", "default")["metadata"]
 
     cluster(scenario)
+
+
+def test_an_indexed_job_with_a_limit_for_each_index(cluster: Run) -> None:
+    async def scenario(one: Any) -> None:
+        spec: Obj = {
+            "completions": 3,
+            "parallelism": 3,
+            "completionMode": "Indexed",
+            "backoffLimitPerIndex": 1,
+        }
+        one.api.create(workload("Job", "pi", "batch/v1", **spec), "default")
+        for tries in (1, 2):
+            pods = await one.until(
+                lambda tries=tries: [
+                    pod
+                    for pod in one.list("Pod")
+                    if job_status.index_of(pod) == 1 and pod["status"]["phase"] == "Running"
+                ]
+            )
+            end(one, pods[0], "Failed")
+            await one.until(lambda tries=tries: status(one, "Job", "pi").get("failed") == tries)
+        await one.until(lambda: status(one, "Job", "pi").get("failedIndexes") == "1")
+        for pod in one.list("Pod"):
+            if pod["status"]["phase"] == "Running":
+                end(one, pod, "Succeeded")
+        over = await one.until(lambda: condition(one.api.get("Job", "pi", "default"), "Failed"))
+        assert over["reason"] == "FailedIndexes"
+        assert status(one, "Job", "pi")["completedIndexes"] == "0,2"
+        assert len(one.list("Pod")) == 4, "the index that has failed is not tried a third time"
+
+    cluster(scenario, job_retry=0.01)
