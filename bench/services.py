@@ -51,7 +51,9 @@ def main() -> int:
         "kernel memory",
     ]
     report.table(
-        "One node (faster than kube-proxy's nftables layout; a connect against a direct one)", header, rows
+        "One node (times as fast as kube-proxy's layout; connect beside a direct one; memory of the whole machine)",
+        header,
+        rows,
     )
     runs = [inside("nodes", NODES, ON_NODES) for _ in range(options.repeat)]
     nodes = {name: median([run[name] for run in runs]) for name in runs[0]}
