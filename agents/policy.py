@@ -75,10 +75,12 @@ class PolicyFeed:
         self._attached[uid] = Attached(self._newest(pod), tuple(addresses))
         self._look_at(uid)
 
-    def detach(self, uid: str) -> None:
-        """A kubelet has ended a pod."""
-        if self._attached.pop(uid, None) is not None and self.active:
+    def detach(self, uid: str) -> tuple[str, ...]:
+        """A kubelet has ended a pod; returns the addresses that it had."""
+        attached = self._attached.pop(uid, None)
+        if attached is not None and self.active:
             self.index.set_pod(uid, None)
+        return attached.addresses if attached is not None else ()
 
     def _newest(self, pod: Obj) -> Obj:
         found = self._informers["Pod"].objects.get(key_of(pod))
@@ -147,6 +149,8 @@ class PolicyAgent(Agent):
         self._rebuild = True
         self._loaded = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._used: set[str] = set()  # addresses that a pod had and none has now
+        self._reused: set[str] = set()  # such that a pod has again, with flows of the one before
         feed.index.listeners.append(self)
 
     def resync(self) -> None:
@@ -167,7 +171,10 @@ class PolicyAgent(Agent):
         """
         self._feed.attach(pod, addresses)
         self._feed.catch_up()
-        if self._rebuild or self.rules.isolates(pod["metadata"]["uid"]):
+        if self._feed.active:
+            self._reused |= self._used.intersection(addresses)
+        self._used.difference_update(addresses)
+        if self._rebuild or self._reused or self.rules.isolates(pod["metadata"]["uid"]):
             done = asyncio.get_running_loop().create_future()
             self._waiting.append(done)
             self.changed()
@@ -176,7 +183,7 @@ class PolicyAgent(Agent):
 
     def release(self, uid: str) -> None:
         """A pod has ended."""
-        self._feed.detach(uid)
+        self._used.update(self._feed.detach(uid))
 
     def touched(self, _: str) -> None:
         """The index has changed; whether it matters here, the rules know already."""
@@ -191,12 +198,16 @@ class PolicyAgent(Agent):
         self._feed.catch_up()
         waiting, self._waiting = self._waiting, []
         rebuild, self._rebuild = self._rebuild, False
+        reused, self._reused = self._reused, set()
         work = self._work(rebuild)
         try:
             if work is not None:
                 await asyncio.to_thread(work)
+            if reused:
+                await asyncio.to_thread(policy.forget, self._machine, sorted(reused))
         except BaseException:
             self._rebuild = True
+            self._reused |= reused
             self._waiting = waiting + self._waiting
             raise
         for done in waiting:

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -373,6 +374,19 @@ def observe(kernel: Kernel) -> str:
         return kernel.run(["nft", "list", "table", "inet", TABLE])
     except CommandError:
         return ""
+
+
+def forget(kernel: Kernel, addresses: Iterable[str]) -> None:
+    """Let connection tracking forget all flows of addresses that were another pod's.
+
+    A known connection passes without being judged, and a flow of datagrams to a pod that is gone stays known for as
+    long as somebody sends: it would reach the next pod that gets the address.
+    """
+    for address in addresses:
+        family = "ipv6" if ":" in address else "ipv4"
+        for end in ("--orig-src", "--reply-src"):
+            with suppress(CommandError):  # it knows none
+                kernel.run(["conntrack", "-D", "-f", family, end, address])
 
 
 def intact(kernel: Kernel, isolated: Sequence[Element]) -> bool:

@@ -165,3 +165,33 @@ def test_a_service_is_judged_after_its_translation(serving: Grid) -> None:
 def test_who_comes_from_outside_by_a_node_port(serving: Grid, entry: str, allowed: str, want: bool) -> None:
     serving.load(rules_of([replace(DENY, egress=None, ingress=(Rule((), (Block(allowed),)),))]))
     assert reached(serving, "outside", node_addresses(entry)[0], NODE_PORT, want=want) is want
+
+
+def test_flows_of_an_address_can_be_forgotten(open_grid: Grid) -> None:
+    def known() -> int:
+        return open_grid.node("worker1").run(["conntrack", "-L", "-p", "udp"]).count(A)
+
+    open_grid.load(rules_of([replace(DENY, namespace="z")]))  # or connections would not be tracked
+    asked = ("y/a", "x/a", A, "UDP", 80)
+    other = ("y/a", "x/c", addresses("x/c")[0], "UDP", 80)
+    assert open_grid.arrived([(asked, True), (other, True)]) == [True, True]
+    assert known()
+    policy.forget(open_grid.node("worker1"), [A])
+    assert not known()
+    policy.forget(open_grid.node("worker1"), [A])
+    assert addresses("x/c")[0] in open_grid.node("worker1").run(["conntrack", "-L", "-p", "udp"])
+
+
+def test_a_table_that_somebody_changed_is_not_intact(open_grid: Grid) -> None:
+    rules, node = rules_of([DENY])["worker1"], open_grid.node("worker1")
+    isolated = [e for e in rules.elements if e.place.startswith(("ingress", "egress", "itself"))]
+    for damage in (
+        "delete element inet network-policy ingress4 { 10.244.1.2 }",
+        "flush chain inet network-policy forward",
+        "flush chain inet network-policy ingress",
+        "delete table inet network-policy",
+    ):
+        policy.load(node, rules)
+        assert policy.intact(node, isolated)
+        node.nft(f"{damage}\n")
+        assert not policy.intact(node, isolated)

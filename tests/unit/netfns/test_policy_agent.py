@@ -22,9 +22,11 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.commands: list[str] = []
         self.broken = False
 
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
+        self.commands.append(" ".join(argv))
         return ""
 
     def nft(self, ruleset: str) -> None:
@@ -184,5 +186,31 @@ def test_resync_loads_everything_again() -> None:
         before = list(kernel.texts)
         agent.resync()
         await until(lambda: kernel.texts == [*before, before[-1]])
+
+    play(story)
+
+
+def test_an_address_that_was_another_pods_begins_without_its_flows() -> None:
+    async def story(api: API, kernel: FakeKernel, agent: PolicyAgent) -> None:
+        api.create(deny())
+        first = api.create(pod())
+        await agent.secure(first, ["10.244.1.3"])
+        assert kernel.commands == []
+        agent.release(first["metadata"]["uid"])
+        await agent.secure(api.create(pod("next")), ["10.244.1.3"])
+        forgotten = "conntrack -D -f ipv4 {} 10.244.1.3"
+        assert kernel.commands == [forgotten.format(end) for end in ("--orig-src", "--reply-src")]
+
+    play(story)
+
+
+def test_rules_that_somebody_changed_are_loaded_again_and_an_event_says_so() -> None:
+    async def story(api: API, kernel: FakeKernel, agent: PolicyAgent) -> None:
+        api.create(deny())
+        await agent.secure(api.create(pod()), ["10.244.1.3"])
+        before = list(kernel.texts)
+        await agent.rules_changed()  # this kernel says that it holds nothing
+        await until(lambda: kernel.texts == [*before, before[-1]])
+        assert "changed by somebody else" in str(api.list("Event")[0])
 
     play(story)
