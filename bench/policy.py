@@ -28,6 +28,7 @@ def main() -> int:
         "--counts", type=counts, default=[10, 100, 1000], help="policies beside none (default 10,100,1000)"
     )
     parser.add_argument("--pods", type=int, default=PODS, help=f"pods of the lab (default {PODS})")
+    parser.set_defaults(repeat=7)  # short rounds in turns: what else the machine does falls on all alike
     options = parser.parse_args()
     report = Report("policy")
     every = [0, *options.counts]

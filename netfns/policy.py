@@ -82,6 +82,7 @@ FRAME = {
 ADDRESS = {"4": "ipv4_addr", "6": "ipv6_addr"}
 IP = {"4": "ip", "6": "ip6"}
 PART = 40 * 1024  # characters of a transaction: rules take several times their text in a netlink message
+SWAPPED = 100  # elements that are swapped in one line
 # While a large ruleset is loaded in parts, nothing new passes.
 LOADING = (
     f"add chain inet {TABLE} loading {{ type filter hook forward priority filter - 11; policy accept; }}\n"
@@ -173,16 +174,24 @@ def _additions(old: Iterable[Element], new: Iterable[Element]) -> tuple[list[str
     What is different is deleted and added in one line: no transaction ends between the two.
     """
     held = {(e.place, e.key): e for e in old}
-    texts: tuple[list[Element], list[Element]] = [], []
-    swaps: tuple[list[str], list[str]] = [], []
+    added: tuple[list[Element], list[Element]] = [], []
+    swapped: tuple[list[Element], list[Element]] = [], []
     for element in new:
         before = held.get((element.place, element.key))
         isolates = element.place.startswith((EGRESS, INGRESS))
         if before is None:
-            texts[isolates].append(element)
+            added[isolates].append(element)
         elif before != element:
-            swaps[isolates].append("; ".join(_commands("delete", [before]) + _commands("add", [element])))
-    return _commands("add", texts[0]) + swaps[0], _commands("add", texts[1]) + swaps[1]
+            swapped[isolates].append(element)
+    among, behind = (_commands("add", added[i]) + list(_swaps(swapped[i])) for i in (False, True))
+    return among, behind
+
+
+def _swaps(elements: Sequence[Element]) -> Iterator[str]:
+    for start in range(0, len(elements), SWAPPED):
+        those = elements[start : start + SWAPPED]
+        for deleted, added in zip(_commands("delete", those), _commands("add", those), strict=True):
+            yield f"{deleted}; {added}"
 
 
 def _commands(verb: str, elements: Iterable[Element]) -> list[str]:

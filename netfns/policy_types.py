@@ -78,6 +78,13 @@ class Pods:
     namespaces: Selector = EVERYTHING
     pods: Selector = EVERYTHING
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.namespace, self.namespaces, self.pods))
+
+    def __hash__(self) -> int:  # peers are looked up all the time
+        return self._hash
+
     def __str__(self) -> str:
         where = f"namespace {self.namespace}" if self.namespace else f"namespaces {self.namespaces}"
         return f"pods {self.pods} of {where}"
@@ -89,6 +96,13 @@ class Block:
 
     cidr: str
     exceptions: tuple[str, ...] = ()
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.cidr, self.exceptions))
+
+    def __hash__(self) -> int:  # peers are looked up all the time
+        return self._hash
 
     @cached_property
     def networks(self) -> tuple[IPv4Network | IPv6Network, tuple[IPv4Network | IPv6Network, ...]]:

@@ -28,7 +28,7 @@ from netfns.masquerade import Masquerade
 from netfns.policy_types import Block, Peer, Pod, Pods, Policy, Port, Requirement, Rule, Selector
 
 PODS, NAMESPACES, APPLICATIONS, ON_NODE = 500, 10, 50, 250
-ROUNDS, CONNECTIONS, CHANGES, SECONDS = 4000, 1500, 60, 2
+ROUNDS, CONNECTIONS, CHANGES, SECONDS = 2500, 1000, 16, 1
 CLIENT, SERVER, PORT = "10.244.1.2", "10.244.1.3", 8080
 NODE = "node-1"
 
