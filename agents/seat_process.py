@@ -27,7 +27,7 @@ from typing import Any
 from agents.seat_data import decode, encode, record_of
 
 CODE = Path(__file__).resolve().parent.parent
-START_WITHIN, ANSWER_WITHIN, REST = 10.0, 3.0, 10.0  # seconds
+START_WITHIN, ANSWER_WITHIN, REST = 5.0, 3.0, 10.0  # seconds
 MOST = 16 << 20  # bytes of an answer
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from agents.seat_server import main; main()"
 

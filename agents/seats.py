@@ -16,7 +16,8 @@ failure of the agent's step: an event on the Node, and the kernel stays as it wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -180,6 +181,15 @@ class AgentHolder:
         return await self._agent.settle()
 
 
+@contextmanager
+def _vetted(label: str) -> Iterator[None]:
+    """What vetting refuses within the block is told as a failure of the file. Raises SeatError."""
+    try:
+        yield
+    except vetting.VettingError as error:
+        raise SeatError(f"{label}: the text of render is not loaded: {error}") from None
+
+
 class StudentOverlay:
     """A student's netfns/overlay.py, as the overlay's agent calls it."""
 
@@ -187,23 +197,32 @@ class StudentOverlay:
 
     def __init__(self, process: SeatProcess) -> None:
         self._process = process
+        self._refused: dict[str, tuple[Batches, CommandError]] = {}  # by machine
 
     def render(self, desired: Overlay) -> Batches:
-        """What the student's `render` says, if it may be said. Raises SeatError, VettingError."""
+        """What the student's `render` says, if it may be said. Raises SeatError."""
         wanted = self._process.call("render", desired)
         if not isinstance(wanted, Batches):
             raise SeatError(f"{self._process.label}: render: want Batches, got {type(wanted).__name__}")
         pod_cidrs = [cidr for end in (desired.local, *desired.peers) for cidr in end.pod_cidrs]
-        vetting.links(wanted.ip, overlay.DEVICE, pod_cidrs)
-        vetting.forwarding(wanted.bridge, overlay.DEVICE)
+        with _vetted(self._process.label):
+            vetting.links(wanted.ip, overlay.DEVICE, pod_cidrs)
+            vetting.forwarding(wanted.bridge, overlay.DEVICE)
         return wanted
 
     def apply(self, kernel: Kernel, wanted: Batches) -> None:
-        """Load it; when a line is refused, put back what was there. Raises CommandError."""
+        """Load it; when a line is refused, put back what was there, and do not try the same again.
+
+        Raises CommandError.
+        """
+        text, refusal = self._refused.get(kernel.name, (None, None))
+        if refusal is not None and text == wanted:
+            raise refusal
         held = overlay.observe(kernel)
         try:
             overlay.apply(kernel, wanted)
-        except CommandError:
+        except CommandError as error:
+            self._refused[kernel.name] = wanted, error
             overlay.apply(kernel, held) if held.ip else self.remove(kernel)
             raise
 
@@ -226,11 +245,12 @@ class StudentService:
         self._process = process
 
     def render(self, desired: ServiceProxy) -> str:
-        """What the student's `render` says, if it may be said. Raises SeatError, VettingError."""
+        """What the student's `render` says, if it may be said. Raises SeatError."""
         text = self._process.call("render", desired)
         if not isinstance(text, str):
             raise SeatError(f"{self._process.label}: render: want a text, got {type(text).__name__}")
-        vetting.ruleset(text, service.TABLE)
+        with _vetted(self._process.label):
+            vetting.ruleset(text, service.TABLE)
         return text
 
     @staticmethod

@@ -22,7 +22,7 @@ from typing import Protocol
 
 TABLE = "minipod-trace"
 WITHIN = 2.0  # seconds to look
-_QUIET = 0.2  # seconds without a line after which a packet's trace is over
+_QUIET = 0.1  # seconds without a line after which a packet's trace is over
 _LINE = re.compile(
     r"^trace id (?P<id>\S+) (?P<place>\S+ \S+ \S+) (?P<kind>rule|policy) "
     r"(?P<what>.*?)(?: \(verdict (?P<verdict>[^)]*)\))?$"

@@ -19,8 +19,8 @@ from labs.lab import Lab
 from topo.probe import Outcome, http_get
 from topo.trace import last_rule
 
-WAIT = 1.0  # seconds for an answer; every machine of a lab is a few microseconds away
-GLANCE = 0.1  # seconds for a packet whose answer does not matter
+WAIT = 0.7  # seconds for an answer; every machine of a lab is a few microseconds away
+GLANCE = 0.05  # seconds for a packet whose answer does not matter
 Source = Witness | str
 
 
