@@ -168,6 +168,13 @@ def expired(message: str) -> StatusError:
     return StatusError(410, "Expired", message)
 
 
+def too_large_version(version: int, current: int) -> StatusError:
+    """504: a resource version of the future."""
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    text = f"Too large resource version: {version}, current: {current}"
+    return StatusError(504, "Timeout", text, {"retryAfterSeconds": 1, "causes": [cause]})
+
+
 def method_not_allowed(what: str) -> StatusError:
     """405."""
     return StatusError(405, "MethodNotAllowed", f"{what} is not supported on resources of this kind")

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from controlplane.errors import StatusError, expired
+from controlplane.errors import StatusError, expired, too_large_version
 from controlplane.meta import Obj, key_of
 from controlplane.selectors import Predicate
 
@@ -251,17 +251,7 @@ class Store:
         if since < compacted:
             raise expired(f"too old resource version: {since} ({compacted})")
         if since > self.revision:
-            raise StatusError(
-                504,
-                "Timeout",
-                f"Too large resource version: {since}, current: {self.revision}",
-                {
-                    "retryAfterSeconds": 1,
-                    "causes": [
-                        {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-                    ],
-                },
-            )
+            raise too_large_version(since, self.revision)
         watch = Watch(self, kind, namespace, matches)
         watch.revision = self.revision
         for change in self._later(kind, since):

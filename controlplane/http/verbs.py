@@ -17,7 +17,7 @@ from aiohttp import web
 from controlplane import disruption, without_effect
 from controlplane.api import API
 from controlplane.errors import StatusError, bad_request, method_not_allowed
-from controlplane.http import scale, table
+from controlplane.http import list_options, partial, scale, table
 from controlplane.http.encode import answer, read_body
 from controlplane.http.target import Target, no_such_path
 from controlplane.http.watching import flag, number
@@ -132,7 +132,8 @@ class Verbs:
             return answer(
                 self.request, table.table(self.target.kind, [obj], metadata, include), status, self.warnings
             )
-        return answer(self.request, self.target.presented(obj), status, self.warnings)
+        shown = partial.of(obj) if partial.wanted(self.request) else self.target.presented(obj)
+        return answer(self.request, shown, status, self.warnings)
 
     def _written(self, obj: Obj, status: int = 200) -> web.Response:
         """The answer to a write, with what of it is without effect."""
@@ -145,12 +146,15 @@ class Verbs:
 
     async def _list(self) -> web.Response:
         kind = self.target.kind
+        list_options.check_list(self.request, self.api.store.revision)
         items, revision = self.api.list(kind.key, self.target.namespace, **self.selectors())
         metadata: Obj = {"resourceVersion": str(revision)}
         items = self._page(items, metadata)
         if table.wanted(self.request):
             include = self.request.query.get("includeObject", "Metadata")
             return answer(self.request, table.table(kind, items, metadata, include))
+        if partial.wanted(self.request):
+            return answer(self.request, partial.list_of(items, metadata))
         body = {
             "kind": f"{kind.name}List",
             "apiVersion": kind.api_version,

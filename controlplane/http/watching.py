@@ -16,8 +16,9 @@ from aiohttp import web
 
 from controlplane.api import API
 from controlplane.errors import bad_request
-from controlplane.http import table
+from controlplane.http import partial, table
 from controlplane.http.encode import object_json, to_json
+from controlplane.http.list_options import check_watch
 from controlplane.http.target import Target
 from controlplane.meta import Obj
 from controlplane.store import Event, Watch
@@ -48,8 +49,10 @@ class WatchStream:
     """One client's watch."""
 
     def __init__(self, api: API, request: web.Request, target: Target, selectors: dict[str, str]) -> None:
+        check_watch(request)
         self._request = request
         self._target = target
+        self._partial = partial.wanted(request)
         self._bookmarks = flag(request, "allowWatchBookmarks")
         since = number(request, "resourceVersion")
         self._initial: list[Obj] = []
@@ -107,6 +110,8 @@ class WatchStream:
         """An event as JSON; objects of the stored version are encoded once for all watchers."""
         if event.type == "ERROR":
             return _json_line(event.type, to_json(event.object))
+        if self._partial:
+            return _json_line(event.type, to_json(partial.of(event.object)))
         shown = self._target.presented(event.object)
         body = object_json(shown) if shown is event.object else to_json(shown)
         return _json_line(event.type, body)
@@ -117,6 +122,8 @@ class WatchStream:
         if annotations:
             metadata["annotations"] = annotations
         body = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}
+        if self._partial:
+            body = partial.of(body)
         return _json_line("BOOKMARK", to_json(body))
 
 
