@@ -35,11 +35,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from netfns.kernel import CommandError, Kernel
-from netfns.policy_rules import Element, Gate, Peers, PolicyRules
-from netfns.policy_types import EGRESS, INGRESS, Block
+from netfns.policy_rules import Element, Gate, Peers, PolicyRules, address_ranges
+from netfns.policy_types import EGRESS, INGRESS
 from netfns.policy_verdict import evaluate
 from netfns.transactions import transactions
 
@@ -255,7 +254,7 @@ def _peer_chain(word: str, side: str, peers: Peers, allowed: str) -> Chain:
     for family, ip in IP.items():
         if peers.pods:
             lines.append(f"{ip} {side} @peers{family}-{peers.id} {allowed}")
-        ranges = _ranges(peers.blocks, family)
+        ranges = address_ranges(peers.blocks, family)
         if ranges:
             lines.append(f"{ip} {side} {{ {', '.join(ranges)} }} {allowed}")
     return Chain(f"{word}-{peers.id}", str(peers), tuple(lines))
@@ -286,37 +285,6 @@ def _verdict(gate: Gate, peers: Peers) -> str:
 
 def _ports(protocol: str, first: int, last: int) -> str:
     return f"{protocol.lower()} . {first}" + (f"-{last}" if last != first else "")
-
-
-def _ranges(blocks: Iterable[Block], family: str) -> list[str]:
-    """The addresses of all blocks of one family, without their exceptions, as ranges that do not overlap."""
-    spans: list[tuple[int, int]] = []
-    for block in blocks:
-        if (":" in block.cidr) == (family == "6"):
-            spans += _without(block.cidr, block.exceptions)
-    merged: list[tuple[int, int]] = []
-    for first, last in sorted(spans):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = merged[-1][0], max(last, merged[-1][1])
-        else:
-            merged.append((first, last))
-    kind = IPv6Address if family == "6" else IPv4Address
-    return [f"{kind(first)}-{kind(last)}" if first < last else str(kind(first)) for first, last in merged]
-
-
-def _without(cidr: str, exceptions: Iterable[str]) -> Iterator[tuple[int, int]]:
-    first, end = _bounds(cidr)
-    for begins, ends in sorted(map(_bounds, exceptions)):
-        if first < begins:
-            yield first, begins - 1
-        first = max(first, ends + 1)
-    if first <= end:
-        yield first, end
-
-
-def _bounds(cidr: str) -> tuple[int, int]:
-    network = ip_network(cidr, strict=False)
-    return int(network.network_address), int(network.broadcast_address)
 
 
 def _chain_block(chain: Chain) -> str:

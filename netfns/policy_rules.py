@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from itertools import pairwise
 
 from netfns.policy_types import ALL_PODS, EGRESS, Block, Peer, Pod, Pods, Policy, Port
@@ -248,3 +249,37 @@ def named_membership(pod: Pod, named: NamedPorts, peer: Peer, port: Port) -> Ite
         for number in pod.ports_named(port):
             key = f"{address} . {port.protocol.lower()} . {number}"
             yield Element(f"named{family_of(address)}-{named.id}", key, pod.owner)
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def address_ranges(blocks: Iterable[Block], family: str) -> list[str]:
+    """The addresses of all blocks of one family, without their exceptions, as ranges that do not overlap."""
+    spans: list[tuple[int, int]] = []
+    for block in blocks:
+        if (":" in block.cidr) == (family == "6"):
+            spans += _without(block.cidr, block.exceptions)
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    kind = IPv6Address if family == "6" else IPv4Address
+    return [f"{kind(first)}-{kind(last)}" if first < last else str(kind(first)) for first, last in merged]
+
+
+def _without(cidr: str, exceptions: Iterable[str]) -> Iterator[tuple[int, int]]:
+    first, end = _bounds(cidr)
+    for begins, ends in sorted(map(_bounds, exceptions)):
+        if first < begins:
+            yield first, begins - 1
+        first = max(first, ends + 1)
+    if first <= end:
+        yield first, end
+
+
+def _bounds(cidr: str) -> tuple[int, int]:
+    network = ip_network(cidr, strict=False)
+    return int(network.network_address), int(network.broadcast_address)
