@@ -104,7 +104,8 @@ VICTIMS: dict[str, tuple[Callable[[RunningLab], Inside], tuple[str, str]]] = {
 def flows(lab: RunningLab) -> list[str]:
     """The paths that do not answer: pod to service by name, outside to node port and balancer, pod to outside."""
     (service,) = lab.get("service", "echo", "-n", "repair")
-    balanced = service["status"]["loadBalancer"]["ingress"][0]["ip"]
+    ingress = service["status"]["loadBalancer"].get("ingress") or [{"ip": "203.0.113.254"}]  # nobody's
+    balanced = ingress[0]["ip"]
     paths = [
         (CLIENT, SERVICE),
         ("outside", "http://192.168.50.21:30080/clientip"),
