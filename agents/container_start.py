@@ -78,7 +78,7 @@ def start_message(
             "upper": str(run.upper),
             "image": kubelet.images.layer(program.files),
             "files": _name_files(kubelet, pod, addresses),
-            "mounts": [*volumes.mounts(spec, places), last_words],
+            "mounts": [*volumes.mounts(spec, places, env), last_words],
             "read_only": given.read_only,
         },
     }

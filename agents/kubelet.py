@@ -149,7 +149,12 @@ class Kubelet:
     def register(self) -> None:
         """Make the Node object, unless it is there from before."""
         if self.api.find("Node", self.name) is None:
-            labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", **self._labels}
+            labels = {
+                "kubernetes.io/hostname": self.name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": _node_info()["architecture"],
+                **self._labels,
+            }
             metadata = {"name": self.name, "labels": labels}
             spec = {"taints": self._taints} if self._taints else {}
             self.api.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})

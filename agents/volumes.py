@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.container_env import ConfigError, Lookup, data_of, pod_field
+from agents.container_env import ConfigError, Lookup, data_of, expand, pod_field
 from agents.resource_fields import container_named, resource_field
 from agents.security import has_id
 from agents.service_accounts import ServiceAccounts
@@ -75,15 +75,16 @@ def is_stand_in(volume: Obj) -> bool:
     return not any(source in volume for source in ("emptyDir", "hostPath", *_FILES))
 
 
-def mounts(container: Obj, places: Mapping[str, Path]) -> list[Mount]:
+def mounts(container: Obj, places: Mapping[str, Path], env: Mapping[str, str]) -> list[Mount]:
     """A container's volumeMounts as (source, path in the container, read only). Raises ConfigError."""
     result: list[Mount] = []
     for mount in container.get("volumeMounts") or ():
         if mount["name"] not in places:
             raise ConfigError(f'volumeMounts: volume "{mount["name"]}" not found in the pod')
         source = places[mount["name"]]
-        if mount.get("subPath"):
-            source = _below(source, mount["subPath"])
+        below = mount.get("subPath") or expand(mount.get("subPathExpr") or "", env)
+        if below:
+            source = _below(source, below)
             if not source.exists():
                 source.mkdir(parents=True)
         result.append((str(source), mount["mountPath"], bool(mount.get("readOnly"))))

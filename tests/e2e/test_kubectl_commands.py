@@ -297,6 +297,14 @@ def test_the_cluster(kube: Kubectl) -> None:
     assert {"v1", "apps/v1", "networking.k8s.io/v1"} <= set(text(kube, "api-versions").split())
     nodes = rows(text(kube, "get", "nodes"))
     assert [row[1] for row in nodes[1:]] == ["Ready"] * 3
+    assert (
+        len(
+            text(
+                kube, "get", "nodes", "-l", "kubernetes.io/os=linux,kubernetes.io/arch", "-o", "name"
+            ).split()
+        )
+        == 3
+    )
 
 
 def test_rights(kube: Kubectl) -> None:

@@ -102,3 +102,12 @@ def test_pods_of_an_account_share_its_directory(tmp_path: Path) -> None:
     accounts._tokens.clear()  # as if it had lived most of its life
     accounts.refresh()
     assert (first / "token").read_text() == "token 2"
+
+
+def test_a_part_of_a_volume_by_the_environment(tmp_path: Path) -> None:
+    mount = {"name": "v", "mountPath": "/logs", "subPathExpr": "of-$(POD_NAME)"}
+    found = volumes.mounts({"volumeMounts": [mount]}, {"v": tmp_path}, {"POD_NAME": "web"})
+    assert found == [(str(tmp_path / "of-web"), "/logs", False)]
+    assert (tmp_path / "of-web").is_dir()
+    with pytest.raises(ConfigError, match="must not leave the volume"):
+        volumes.mounts({"volumeMounts": [mount]}, {"v": tmp_path}, {"POD_NAME": "/../../etc"})
