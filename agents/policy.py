@@ -174,7 +174,7 @@ class PolicyAgent(Agent):
         if self._feed.active:
             self._reused |= self._used.intersection(addresses)
         self._used.difference_update(addresses)
-        if self._rebuild or self._reused or self.rules.isolates(pod["metadata"]["uid"]):
+        if self._reused or self.rules.isolates(pod["metadata"]["uid"]):
             done = asyncio.get_running_loop().create_future()
             self._waiting.append(done)
             self.changed()

@@ -322,16 +322,31 @@ def prepare(kernel: Kernel) -> None:
 def load(kernel: Kernel, rules: PolicyRules) -> None:
     """Make the kernel hold these rules and nothing else. Raises CommandError.
 
-    In one transaction where it fits into one: then the rules before stay in force when it is refused. A larger
-    ruleset goes in parts, and until the last one new connections of pods wait: closed, never open.
+    In one transaction where it fits into one. A larger ruleset goes in parts, and until the last one new
+    connections of pods wait: closed, never open. It is tried in a table without hooks before. So when the rules
+    are refused, those before stay in force.
     """
     text = render(rules)
     if len(text) <= PART:
         kernel.nft(text)
         return
+    change = render_change(PolicyRules(), rules)
+    _try(kernel, change)
     kernel.nft(render(PolicyRules()) + LOADING)
-    apply(kernel, render_change(PolicyRules(), rules))
+    apply(kernel, change)
     kernel.nft(LOADED)
+
+
+def _try(kernel: Kernel, change: str) -> None:
+    """Load a change to no rules at all where no packet comes, and take it away. Raises CommandError."""
+    trial = f"{TABLE}-trial"
+    hook = FRAME["forward"][0]
+    emptied = _emptied().replace(TABLE, trial)
+    kernel.nft(render(PolicyRules()).replace(hook, "").replace(TABLE, trial))
+    try:
+        apply(kernel, change.replace(f" inet {TABLE} ", f" inet {trial} "))
+    finally:
+        kernel.nft(emptied)
 
 
 def remove(kernel: Kernel) -> None:

@@ -72,8 +72,9 @@ class Watched:
             self.leaks.append(ruleset[:200])
 
 
-def test_a_ruleset_in_parts_never_opens_anything(open_grid: Grid) -> None:
-    one_of_many = [
+def many() -> list[Policy]:
+    """Policies whose rules take several transactions."""
+    return [
         Policy(
             "y",
             f"p{n}",
@@ -81,7 +82,26 @@ def test_a_ruleset_in_parts_never_opens_anything(open_grid: Grid) -> None:
         )
         for n in range(600)
     ]
-    rules = rules_of([DENY, *one_of_many])["worker1"]
+
+
+def test_a_large_ruleset_that_is_refused_leaves_the_one_before_in_force(open_grid: Grid) -> None:
+    open_grid.load(rules_of([DENY]))
+    rules = rules_of([DENY, *many()])["worker1"]
+    bad = replace(
+        rules, elements=(*rules.elements, Element("ingress4", "10.244.1.99", "y/q", "jump nowhere"))
+    )
+    before = policy.observe(open_grid.node("worker1"))
+    with pytest.raises(CommandError):
+        policy.load(open_grid.node("worker1"), bad)
+    assert policy.observe(open_grid.node("worker1")) == before
+    assert "trial" not in open_grid.node("worker1").run(["nft", "list", "tables"])
+    assert not passes(open_grid, "y/a", "x/a", want=False)
+    assert passes(open_grid, "x/b", "y/a", want=False) is False, "x/b may not leave"
+    assert passes(open_grid, "z/b", "y/a", want=True)
+
+
+def test_a_ruleset_in_parts_never_opens_anything(open_grid: Grid) -> None:
+    rules = rules_of([DENY, *many()])["worker1"]
     policy.load(open_grid.node("worker1"), rules_of([DENY])["worker1"])
     watched = Watched(open_grid.node("worker1"), open_grid)
     policy.load(watched, rules)  # type: ignore[arg-type] # only nft is asked of it

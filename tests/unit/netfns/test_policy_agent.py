@@ -112,10 +112,12 @@ def test_an_isolated_pod_is_secured_when_the_kernel_has_its_address_and_not_befo
     play(story)
 
 
-def test_a_pod_waits_for_an_agent_that_has_not_loaded_anything_yet() -> None:
+def test_an_isolated_pod_waits_for_an_agent_that_has_not_loaded_anything_yet_and_others_do_not() -> None:
     async def story(api: API, kernel: FakeKernel, agent: PolicyAgent) -> None:
-        waiting = asyncio.create_task(agent.secure(api.create(pod()), ["10.244.1.3"]))
+        api.create(deny(app="web"))
+        waiting = asyncio.create_task(agent.secure(api.create(pod(app="web")), ["10.244.1.3"]))
         await until(lambda: api.list("Event")[0])
+        assert await agent.secure(api.create(pod("other")), ["10.244.1.4"])
         assert not waiting.done()
         kernel.broken = False
         await waiting
