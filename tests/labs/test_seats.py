@@ -11,7 +11,7 @@ from labs.course.starter import overlay as laid_over
 from labs.errors import LabError
 from labs.lab import Lab
 from netfns import overlay, service
-from tests.e2e.conftest import lab, me, scratch  # noqa: F401 (the session's lab)
+from tests.e2e.conftest import lab, me, ordinary_lab, ordinary_user, scratch  # noqa: F401 (the session's labs)
 from tests.e2e.session import RunningLab
 
 pytestmark = pytest.mark.e2e
@@ -104,3 +104,27 @@ def test_a_tunnel_that_the_kernel_refuses_is_as_it_was(seats: Lab) -> None:
     after = seats.exec("node/worker1", shown).stdout
     assert " mtu 1450 " in after
     assert sorted(after.splitlines()[1:]) == sorted(before.splitlines()[1:])
+
+
+def test_an_ordinary_users_file_is_confined_as_well(ordinary_lab: RunningLab) -> None:  # noqa: F811
+    path = ordinary_lab.user.temporary / "mine.py"
+    tries = (
+        "open('/etc/passwd')",
+        "__import__('socket').socket()",
+        "__import__('os').fork()",
+        "open('/x', 'w')",
+    )
+    body = "".join(
+        f"    try:\n        {each}\n        done.append({each!r})\n    except OSError:\n        pass\n"
+        for each in tries
+    )
+    path.write_text(
+        f"def render(desired):\n    done = []\n{body}    raise ValueError(f'it could {{done}}')\n"
+    )
+    path.chmod(0o644)
+    told = ordinary_lab.minipod("netfn", f"service={path}")
+    assert told.returncode == 1
+    assert "ValueError: it could []" in told.stderr
+    path.write_text(Path(service.__file__).read_text())
+    assert ordinary_lab.minipod("netfn", f"service={path}").returncode == 0
+    assert ordinary_lab.minipod("netfn", "service=reference").returncode == 0

@@ -1,10 +1,11 @@
-"""From a clone to a checked submission, by nothing but what the guides say.
+"""From a clone to a graded submission, by nothing but what the guides say.
 
 Every command of a guide's `sh` blocks is run in order, in one shell, as its reader would: `cd` stays. Where the guide
 has the reader write a file (`<!-- write: FILE -->`), the solution is put there. All must succeed; the last `minipod lab
-check` must earn every point that students see.
+check` must earn every point that students see, and the grader all of them.
 """
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from labs.course.starter import solution
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 _PART = re.compile(r"^```sh\n(.*?)^```|^<!-- write: (\S+) -->", re.MULTILINE | re.DOTALL)
+GRADED = "03-across-nodes"
 PACKAGES = ("topo", "netfns", "controlplane", "agents", "labs")
 
 
@@ -89,6 +91,11 @@ def test_the_guides_commands_lead_to_all_points(lab: LabDefinition, clone: Path,
         found = re.match(r"(\d+) of (\d+) points", last)
         assert found is not None, last
         assert found[1] == found[2]
+        if lab.name == GRADED:  # one lab is enough: the grader has tests of its own
+            graded = run(f"minipod down --all >&2; minipod grade {lab.name} {lab.name} -o json")
+            assert graded.returncode == 0, graded.stderr
+            [report] = json.loads(graded.stdout)
+            assert report["points"] == report["max_points"] == lab.points
     finally:
         run("minipod down --all")
 
