@@ -72,9 +72,7 @@ def _start(args: argparse.Namespace) -> int:
     folder = desk.folder_for(definition, Path.cwd())
     state = StateFolder.of(args.name)
     _, labs = progress.load()
-    done = labs.get(definition.name)
-    ours = done is not None and done.cluster == state.name
-    if state.is_running() and not (ours and _runs_this(state)):
+    if state.is_running() and not _runs(state, definition):
         raise LabError(
             f"lab {state.name}: already running, and not for {definition.name}: "
             f"end it with `minipod down --name {state.name}`, or choose another --name"
@@ -83,9 +81,10 @@ def _start(args: argparse.Namespace) -> int:
     say = progress_since(began)
     say(f"{folder}: {', '.join(laid) + ' written' if laid else 'all is there already, nothing was changed'}")
     if not state.is_running():
-        launch.up(state, definition.cluster, netfns=_seats(definition, folder), progress=say)
+        info = launch.up(state, definition.cluster, netfns=_seats(definition, folder), progress=say)
+        state.write({**info, "course": definition.name})
     running = Lab.attach(state.name)
-    done = done or Progress("", "")
+    done = labs.get(definition.name) or Progress("", "")
     done.folder, done.cluster = str(folder), state.name
     progress.note(definition.name, done)
     prepare(definition, running)
@@ -99,9 +98,10 @@ def _start(args: argparse.Namespace) -> int:
     return 0
 
 
-def _runs_this(state: StateFolder) -> bool:
-    """Whether the running lab was started by this checkout."""
-    return bool(state.read().get("checkout") == str(course.CHECKOUT))
+def _runs(state: StateFolder, definition: LabDefinition) -> bool:
+    """Whether the running lab was started for this lab of the course, by this checkout."""
+    info = state.read()
+    return (info.get("course"), info.get("checkout")) == (definition.name, str(course.CHECKOUT))
 
 
 def _seats(definition: LabDefinition, folder: Path) -> dict[str, Path]:
@@ -138,7 +138,7 @@ def _wait_for_pods(running: Lab) -> None:
 def _check(args: argparse.Namespace) -> int:
     definition, done = _chosen(args)
     state = StateFolder.of(args.name or done.cluster)
-    if not state.is_running():
+    if not state.is_running() or not _runs(state, definition):
         raise LabError(f"{definition.name}: its lab does not run: `minipod lab start {definition.name}`")
     submission = find_files(definition, Path(done.folder))
     if reason := submission.blocked or _unparsed(submission.files.values()):
@@ -209,7 +209,7 @@ def _reset(args: argparse.Namespace) -> int:
     aside = desk.reset(definition, Path(done.folder))
     print(f"{definition.name}: the starter is back" + (f"; your files are in {aside}" if aside else ""))
     state = StateFolder.of(args.name or done.cluster)
-    if state.is_running():
+    if state.is_running() and _runs(state, definition):
         running = Lab.attach(state.name)
         for seat, path in _seats(definition, Path(done.folder)).items():
             running.fill_seat(seat, launch.student_file(path), clear=True)
@@ -240,7 +240,8 @@ def _chosen(args: argparse.Namespace, *, started: bool = True) -> tuple[LabDefin
     """The lab that is meant: named, or that of the folder we are in, or the one that was used last."""
     current, labs = progress.load()
     here = [name for name, done in labs.items() if Path(done.folder) in (Path.cwd(), *Path.cwd().parents)]
-    name = args.lab or (here[0] if here else current)
+    named = next((name for name in labs if course.means(args.lab, name)), args.lab)
+    name = named or (here[0] if here else current)
     if not name:
         raise LabError(f"minipod lab {args.action}: no lab was started yet: see `minipod lab list`")
     known = labs.get(name)

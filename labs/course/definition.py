@@ -37,6 +37,7 @@ from netfns import SEATS
 CHECKOUT = Path(__file__).resolve().parents[2]
 LABS = CHECKOUT / "labs"
 DEFINITION, CHECKS, GUIDE = "lab.toml", "checks.py", "README.md"
+STARTER = "starter"  # the folder of a hand-out that holds what students begin with
 _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _NAME = re.compile(r"\d\d-[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -76,6 +77,11 @@ class LabDefinition:
         return self.folder / "solution" / exercise.file
 
     @property
+    def is_handout(self) -> bool:
+        """Whether this is what students were given, and so their working folder."""
+        return (self.folder / STARTER).is_dir()
+
+    @property
     def guides(self) -> list[Path]:
         """The guide, and its translations."""
         return sorted(self.folder.glob("README*.md"))
@@ -97,10 +103,15 @@ def find(name: str | Path) -> LabDefinition:
         return load(Path(name))
     names = [folder.name for folder in sorted(LABS.iterdir()) if _NAME.fullmatch(folder.name)]
     for known in names:
-        number, _, rest = known.partition("-")
-        if name in (known, number, number.lstrip("0"), rest):
+        if means(name, known):
             return load(LABS / known)
     raise LabError(f"{name}: no such lab: want one of {', '.join(names)}, or a lab's folder")
+
+
+def means(name: str, lab: str) -> bool:
+    """Whether somebody who says `name` means the lab: by its name, its number, or its name without the number."""
+    number, _, rest = lab.partition("-")
+    return name in (lab, number, number.lstrip("0"), rest)
 
 
 def load(folder: Path) -> LabDefinition:

@@ -18,8 +18,7 @@ from labs.errors import LabError
 
 def folder_for(definition: LabDefinition, where: Path) -> Path:
     """The working folder below `where`: NN-name/, or the hand-out's own folder when the lab is one."""
-    is_handout = all((definition.folder / exercise.file).is_file() for exercise in definition.exercises)
-    return definition.folder if is_handout else where / definition.name
+    return definition.folder if definition.is_handout else where / definition.name
 
 
 def lay_out(definition: LabDefinition, folder: Path) -> list[str]:

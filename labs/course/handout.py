@@ -1,7 +1,7 @@
 """The hand-out: what students are given of a lab.
 
     labs/06-cluster-ip/ ──> 06-cluster-ip/   README*.md, lab.toml, manifests/, checks.py without hidden checks,
-                                             service.py (the starter)
+                                             service.py (the starter, and starter/service.py for `lab reset`)
     left behind: wrong/, solution/, hidden checks and the helpers that only they use
 
 `minipod lab start ./06-cluster-ip` works on a hand-out as on the lab itself.
@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from labs.course.definition import CHECKS, DEFINITION, LabDefinition
+from labs.course.definition import CHECKS, DEFINITION, STARTER, LabDefinition
 from labs.course.starter import blank, starter
 from labs.errors import LabError
 
@@ -33,8 +33,10 @@ def release(definition: LabDefinition, target: Path) -> Path:
         if definition.manifests.is_dir():
             shutil.copytree(definition.manifests, folder / "manifests")
         (folder / CHECKS).write_text(without_hidden((definition.folder / CHECKS).read_text()))
+        (folder / STARTER).mkdir()
         for exercise in definition.exercises:
-            (folder / exercise.file).write_text(starter(definition, exercise))
+            for path in (folder / exercise.file, folder / STARTER / exercise.file):
+                path.write_text(starter(definition, exercise))
     except OSError as error:
         raise LabError(
             f"{error.filename or folder}: {error.strerror}: choose another place with --to"

@@ -19,7 +19,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from labs.course.definition import Exercise, LabDefinition
+from labs.course.definition import STARTER, Exercise, LabDefinition
 from labs.errors import LabError
 
 BODY = '# TODO: write this. The docstring says what it must do.\nraise NotImplementedError("{}: not written yet")\n'
@@ -42,9 +42,8 @@ def solution(definition: LabDefinition, exercise: Exercise) -> str:
 
 def starter(definition: LabDefinition, exercise: Exercise) -> str:
     """What a student begins with."""
-    given = definition.folder / exercise.file
-    if given.is_file():  # a hand-out holds the starter itself
-        return given.read_text()
+    if definition.is_handout:
+        return (definition.folder / STARTER / exercise.file).read_text()
     text = solution(definition, exercise)
     return blank(text, exercise.functions, exercise.omit) if exercise.module else blank_values(text)
 

@@ -121,6 +121,32 @@ def test_a_handout_gives_nothing_away(student: Student) -> None:
     assert "already there" in student.mistake("lab", "release", LAB)
 
 
+def test_a_handout_is_a_working_folder(student: Student) -> None:
+    student.minipod("lab", "release", "01")
+    student.minipod("lab", "start", "./01-containers-in-a-pod")
+    try:
+        file = student.work / "01-containers-in-a-pod" / "answers.toml"
+        first = file.read_text()
+        file.write_text(first.replace('localhost = ""', 'localhost = "127.0.0.1:8080"'))
+        told = json.loads(failing_check(student, "01"))
+        assert [r["name"] for r in told["results"] if r["verdict"] == "passed"] == ["test_localhost"]
+        student.minipod("lab", "reset", "01")
+        assert file.read_text() == first
+    finally:
+        student.minipod("down", "--all")
+
+
+def failing_check(student: Student, lab: str) -> str:
+    """The report of a check that does not pass, as JSON."""
+    environment = {**os.environ, "MINIPOD_HOME": str(student.home), "PYTHONPATH": str(CHECKOUT)}
+    argv = [sys.executable, "-P", "-m", "labs.cli", "lab", "check", lab, "-o", "json"]
+    done = subprocess.run(
+        argv, cwd=student.work, env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stdout
+
+
 class TestOnARunningLab:
     def test_starting_again_keeps_the_work(self, started: Student) -> None:
         started.file.write_text(started.file.read_text() + "# mine\n")
@@ -130,6 +156,16 @@ class TestOnARunningLab:
     def test_another_lab_is_not_started_over_it(self, started: Student) -> None:
         told = started.mistake("lab", "start", "01")
         assert "lab lab: already running, and not for 01-containers-in-a-pod" in told
+        progress = started.home / "progress.json"
+        before = progress.read_text()
+        data = json.loads(before)
+        data["labs"]["01-containers-in-a-pod"] = data["labs"][
+            LAB
+        ]  # as if that had been this lab's cluster once
+        progress.write_text(json.dumps(data))
+        assert "its lab does not run" in started.mistake("lab", "check", "01")
+        assert "already running, and not for" in started.mistake("lab", "start", "01")
+        progress.write_text(before)
 
     def test_a_file_that_does_not_parse(self, started: Student) -> None:
         started.file.write_text("def render(:\n")
@@ -150,7 +186,7 @@ class TestOnARunningLab:
         lab = find(LAB)
         inside = started.work / LAB
         started.file.write_text(starter(lab, lab.exercises[0]))
-        report = json.loads(self._check(started))
+        report = json.loads(failing_check(started, LAB))
         assert report["points"] == 0
         assert report["results"][1]["story"]["rule"].startswith("on node/worker1: route: 10.244.")
         assert "hint 1 of 3" in started.minipod("lab", "hint", cwd=inside)
@@ -161,15 +197,6 @@ class TestOnARunningLab:
         assert "95 of 95 points (5 more are in checks that are not shown)" in told
         rows = json.loads(started.minipod("lab", "list", "-o", "json"))
         assert next(row["best"] for row in rows if row["name"] == LAB) == 95
-
-    def _check(self, student: Student) -> str:
-        environment = {**os.environ, "MINIPOD_HOME": str(student.home), "PYTHONPATH": str(CHECKOUT)}
-        argv = [sys.executable, "-P", "-m", "labs.cli", "lab", "check", LAB, "-o", "json"]
-        done = subprocess.run(
-            argv, cwd=student.work, env=environment, capture_output=True, text=True, timeout=100
-        )
-        assert done.returncode == 1
-        return done.stdout
 
     def test_reset_keeps_what_was_written(self, started: Student) -> None:
         lab = find(LAB)
