@@ -92,3 +92,26 @@ def test_a_read_only_root_has_writable_volumes(kubectl: Kubectl) -> None:
     for path in ("/file", "/etc/file", "/usr/file"):
         assert kubectl.run("exec", "sealed", "-c", "c", "--", "touch", path).returncode != 0, path
     assert sh(kubectl, "sealed", "c", "touch /tmp/file; ls /tmp") == "file"
+
+
+def test_a_lab_that_does_not_have_the_id_says_so(ordinary_lab: RunningLab) -> None:
+    """An ordinary user without a range in /etc/subuid has a lab with one id."""
+    first, _, count = ordinary_lab.output("router", "cat", "/proc/self/uid_map").split()[:3]
+    has_it = int(first) <= 1000 < int(first) + int(count)
+    space = "ids"
+    ordinary_lab.apply(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {space}}}\n")
+    ordinary_lab.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: one}\nspec:\n  terminationGracePeriodSeconds: 0\n"
+        "  containers:\n  - {name: c, image: nginx, securityContext: {runAsUser: 1000}}\n",
+        space,
+    )
+    ordinary_lab.ready_pods(1, space)
+    told = [
+        event["message"]
+        for event in ordinary_lab.get("events", "-n", space)
+        if event["reason"] == "SecurityContext"
+    ]
+    user = Kubectl.of(ordinary_lab, space).output("exec", "one", "--", "id", "-u").strip()
+    assert user == (b"1000" if has_it else b"0")
+    assert has_it != any("has no user or group id 1000" in text for text in told)
+    ordinary_lab.delete(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {space}}}\n")
