@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from agents import desired
@@ -49,6 +49,7 @@ class PolicyFeed:
         self.index = ClusterIndex()
         self._informers = {kind: Informer(api, kind) for kind in KINDS}
         self._attached: dict[str, Attached] = {}
+        self._given: dict[str, str] = {}  # address -> uid of the pod that its kubelet gave it to
         self._informers["Namespace"].on_change(self._namespace_changed)
         self._informers["NetworkPolicy"].on_change(self._policy_changed)
         self._informers["Pod"].on_change(self._pod_changed)
@@ -73,14 +74,20 @@ class PolicyFeed:
         """A kubelet has given a pod its addresses, and is about to run it."""
         uid = pod["metadata"]["uid"]
         self._attached[uid] = Attached(self._newest(pod), tuple(addresses))
+        self._given.update(dict.fromkeys(addresses, uid))
         self._look_at(uid)
 
     def detach(self, uid: str) -> tuple[str, ...]:
         """A kubelet has ended a pod; returns the addresses that it had."""
         attached = self._attached.pop(uid, None)
-        if attached is not None and self.active:
+        if attached is None:
+            return ()
+        for address in attached.addresses:
+            if self._given.get(address) == uid:
+                del self._given[address]
+        if self.active:
             self.index.set_pod(uid, None)
-        return attached.addresses if attached is not None else ()
+        return attached.addresses
 
     def _newest(self, pod: Obj) -> Obj:
         found = self._informers["Pod"].objects.get(key_of(pod))
@@ -123,7 +130,11 @@ class PolicyFeed:
             self._attached[uid].pod = new
             self._look_at(uid)
         elif self.active:
-            self.index.set_pod(uid, desired.policy_pod(new))
+            pod = desired.policy_pod(new)
+            if pod is not None:  # what a status says late must not take an address from who has it now
+                mine = tuple(a for a in pod.addresses if self._given.get(a, uid) == uid)
+                pod = replace(pod, addresses=mine)
+            self.index.set_pod(uid, pod)
 
     def _gone(self, uid: str) -> None:
         """A pod's object is gone; one that still runs keeps its rules until it has ended."""

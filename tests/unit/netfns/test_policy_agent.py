@@ -216,3 +216,19 @@ def test_rules_that_somebody_changed_are_loaded_again_and_an_event_says_so() -> 
         assert "changed by somebody else" in str(api.list("Event")[0])
 
     play(story)
+
+
+def test_a_status_that_comes_late_takes_no_address_from_the_pod_that_has_it_now() -> None:
+    async def story(api: API, kernel: FakeKernel, agent: PolicyAgent) -> None:
+        api.create(deny(app="next"))
+        first = api.create(pod(app="free"))
+        await agent.secure(first, ["10.244.1.3"])
+        agent.release(first["metadata"]["uid"])
+        following = api.create(pod("next", app="next"))
+        await agent.secure(following, ["10.244.1.3"])
+        api.update_status("Pod", "web", "default", {"podIPs": [{"ip": "10.244.1.3"}]})
+        await agent.reconcile()
+        isolated = [(element.key, element.owner) for element in agent.rules.isolated() if element.value]
+        assert isolated == [("10.244.1.3", "default/next")]
+
+    play(story)
