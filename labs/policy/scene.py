@@ -113,11 +113,24 @@ class Scene:
                 raise LabError(
                     f"node/{name}: no such node: want one of {', '.join(sorted(self.cluster.nodes))}"
                 )
+            self._no_node_port(question, port, protocol)
             address = _of_family(self.cluster.nodes[name], ipv6, f"node/{name}")
             end = End(f"node/{name}", f"node/{name}", address, port)
         else:
             end = self._address(name, port)
+            if any(end.address in addresses for addresses in self.cluster.nodes.values()):
+                self._no_node_port(question, port, protocol)
         return Target(question, end.address, protocol, port, (end,))
+
+    def _no_node_port(self, question: str, port: int, protocol: str) -> None:
+        """A node port is a Service's: what becomes of the packet is not the node's matter. Raises LabError."""
+        for key, service in self.services.items():
+            for one in service["spec"].get("ports") or ():
+                if (one.get("nodePort"), one.get("protocol", "TCP")) == (port, protocol):
+                    name = f"service/{'.'.join(reversed(key))}:{one['port']}"
+                    raise LabError(
+                        f"{question}: is a node port of {name}: policies judge its pods: ask for that"
+                    )
 
     def _address(self, text: str, port: int) -> End:
         try:
