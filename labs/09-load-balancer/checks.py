@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from labs.check.subjects import until
+from labs.check.subjects import GaveUp, until
 from labs.checking.probe import body
 from netfns.balancer_types import Server, ServerState
 from topo.probe import http_get
@@ -24,7 +24,7 @@ A, B, C = (
 )
 
 
-def service(lab):
+def service(lab, probe):
     """The Service, once all of its pods are ready and it has an address."""
     lab.endpoints("web", len(NODES))
 
@@ -32,7 +32,12 @@ def service(lab):
         [found] = [obj for obj in lab.objects("Service") if obj["metadata"]["name"] == "web"]
         return found if (found["status"].get("loadBalancer") or {}).get("ingress") else None
 
-    return until(served, "service/web: an address", 2.0)
+    try:
+        return until(served, "an address", 2.0)
+    except GaveUp:
+        probe.fail(
+            "the Service web has an address", "none: lb2 could not take its configuration, see its events"
+        )
 
 
 def address_of(found):
@@ -106,7 +111,7 @@ def come_to(probe, address, wanted, within=4.0):
 )
 def test_round_robin(lab, probe):
     """Connections go to the servers in turn, so that each gets equally many."""
-    address = address_of(service(lab))
+    address = address_of(service(lab, probe))
     got = answers(probe, address, 12)
     turn = got[:3]
     probe.expect(
@@ -125,7 +130,7 @@ def test_round_robin(lab, probe):
 )
 def test_a_dead_server_gets_nothing(lab, probe):
     """A server that does not answer is found out, and then no client has to wait for it."""
-    found = service(lab)
+    found = service(lab, probe)
     address = address_of(found)
     probe.note(f"made {VICTIM} lose all that lb2 sends to its node port")
     with cut_off(lab, VICTIM, found["spec"]["ports"][0]["nodePort"]):
@@ -142,7 +147,7 @@ def test_a_dead_server_gets_nothing(lab, probe):
 )
 def test_a_server_comes_back(lab, probe):
     """A server that answers again gets its turn again."""
-    found = service(lab)
+    found = service(lab, probe)
     address = address_of(found)
     probe.note(f"made {VICTIM} lose all that lb2 sends to its node port, and then no more")
     with cut_off(lab, VICTIM, found["spec"]["ports"][0]["nodePort"]):
@@ -216,7 +221,7 @@ class Talk:
 )
 def test_draining(lab, probe):
     """A server that is taken out finishes the connections that it has, and gets no new one."""
-    address = address_of(service(lab))
+    address = address_of(service(lab, probe))
     end = time.monotonic() + 3.0
     while (talk := Talk(lab, address)).ask() != f"on-{VICTIM}":
         talk.end()
@@ -254,7 +259,7 @@ def test_nobody_left(lab, student, probe):
     got = [student.call("choose", servers, last) for servers, last in (((down, leaving), 0), ((), -1))]
     probe.note("called choose with nobody who may get a connection")
     probe.expect(got == [None, None], "None", f"{got}")
-    address = address_of(service(lab))
+    address = address_of(service(lab, probe))
     with taken_out(lab, *NODES):
         outcome = probe.get("outside", address, 80, wait=2.0)
         probe.note("did so when no node was among the balancer's servers")
