@@ -229,7 +229,8 @@ def flows() -> dict[str, Any]:
     mode = proxy_mode("nftables")
     mode.prepare(node)
     service = _service(0, (Endpoint(SERVER, 8090),))
-    mode.apply(node, mode.render(replace(FRAME, services=(service,))))
+    frame = replace(FRAME, pod_cidrs=("10.0.0.0/22",))  # the client is a pod, and keeps its address
+    mode.apply(node, mode.render(replace(frame, services=(service,))))
     direct, through = [], []
     for _ in range(9):
         direct.append(throughput(client, server, SERVER, 8090))
