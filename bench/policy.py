@@ -28,20 +28,20 @@ def main() -> int:
         "--counts", type=counts, default=[10, 100, 1000], help="policies beside none (default 10,100,1000)"
     )
     parser.add_argument("--pods", type=int, default=PODS, help=f"pods of the lab (default {PODS})")
-    parser.set_defaults(repeat=7)  # short rounds in turns: what else the machine does falls on all alike
+    parser.set_defaults(repeat=60)  # short turns
     options = parser.parse_args()
     report = Report("policy")
     every = [0, *options.counts]
-    rounds = in_sandbox(INSIDE, ",".join(map(str, every)), str(options.repeat))["rounds"]
+    found = in_sandbox(INSIDE, ",".join(map(str, every)), str(options.repeat + 1))
     report.table(
-        "One connection between two pods of one node, 500 pods in the cluster (of none, paired)",
+        "Two pods of one node, 500 pods in the cluster (of none; the median of turns that follow each other)",
         ["policies", "isolating the server", "throughput", "round trip", "connections/s", "p99 of a connect"],
-        [traffic(rounds, count) for count in every],
+        [traffic(found, count) for count in every],
     )
     report.table(
         "One node: everything loaded, and one change, from the object to the kernel's answer",
         ["policies", "gates", "full load", "a pod's label", "a policy more or less"],
-        [loading(rounds, count) for count in options.counts],
+        [loading(found["costs"][str(count)], count) for count in options.counts],
     )
     report.table(
         f"A lab of {WORKERS} workers and {options.pods} pods: from the PATCH to the first packet that obeys",
@@ -53,34 +53,36 @@ def main() -> int:
     return 0
 
 
-def traffic(rounds: list[dict[str, Any]], count: int) -> list[str]:
-    """The row of one count; ratios are medians of those within each round."""
+def traffic(found: dict[str, Any], count: int) -> list[str]:
+    """The row of one count; ratios are medians of those within each turn."""
+    turns = found["traffic"]
 
-    def figure(name: str) -> float:
-        return median([found[str(count)][name] for found in rounds])
+    def cell(name: str, text: str, *, rate: bool = False) -> str:
+        pairs = [(turn[str(count)][name], turn["0"][name]) for turn in turns]
+        ratio = median([none / with_ if rate else with_ / none for with_, none in pairs])
+        return f"{text} ({ratio:.2f} x)"
 
-    def ratio(name: str) -> str:
-        return f"({median([found[str(count)][name] / found['0'][name] for found in rounds]):.2f} x)"
-
+    connects = sorted(seconds for turn in turns for seconds in turn[str(count)]["connects"])
+    none = sorted(seconds for turn in turns for seconds in turn["0"]["connects"])
+    p99, p99_of_none = (times[int(len(times) * 0.99)] for times in (connects, none))
+    gigabits = [turn[str(count)]["throughput"] * 8e-9 for turn in turns]
+    rates = [1 / turn[str(count)]["connect"] for turn in turns]
     return [
         str(count),
-        f"{figure('isolating'):.0f}",
-        f"{figure('throughput') / 1e9:.1f} Gbit/s {ratio('throughput')}",
-        f"{figure('round_trip') * 1e6:.1f} us {ratio('round_trip')}",
-        f"{figure('rate'):.0f} {ratio('rate')}",
-        f"{figure('p99') * 1e6:.0f} us {ratio('p99')}",
+        f"{found['costs'][str(count)]['isolating']:.0f}",
+        cell("throughput", f"{median(gigabits):.1f} Gbit/s"),
+        cell("round_trip", f"{median([turn[str(count)]['round_trip'] for turn in turns]) * 1e6:.1f} us"),
+        cell("connect", f"{median(rates):.0f}", rate=True),
+        f"{p99 * 1e6:.0f} us ({p99 / p99_of_none:.2f} x)",
     ]
 
 
-def loading(rounds: list[dict[str, Any]], count: int) -> list[str]:
+def loading(found: dict[str, float], count: int) -> list[str]:
     """The row of one count."""
-    found = {
-        name: median([r[str(count)][name] for r in rounds]) for name in ("gates", "load", "label", "policy")
-    }
     return [
         str(count),
         f"{found['gates']:.0f}",
-        *(milliseconds(found[n]) for n in ("load", "label", "policy")),
+        *(milliseconds(found[name]) for name in ("load", "label", "policy")),
     ]
 
 

@@ -1,21 +1,21 @@
 """NetworkPolicies in one node's kernel, measured. Run inside a sandbox by bench/policy.py.
 
-    policing COUNT,COUNT… REPEAT
+    policing COUNT,COUNT… TURNS
 
-    client 10.244.1.2 --- cni0 of the node --- server 10.244.1.3      two real pods of one bridge
+    client 10.244.1.2 --- cni0 of a node --- server 10.244.1.3      two real pods of one bridge
     498 more pods, half of them on the node, are there for the policies only
 
 A third of the policies isolate every pod of a namespace, the others one application; peers are applications,
-namespaces and blocks, ports are numbers and ranges. The counts are measured in turns, all rounds in one network.
+namespaces and blocks, ports are numbers and ranges. Each count has a node and two pods of its own; they are
+measured in many short turns, one after the other, so that what else the machine does falls on all alike.
 """
 
-import json
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.node_kernel import NodeKernel
@@ -28,8 +28,9 @@ from netfns.masquerade import Masquerade
 from netfns.policy_types import Block, Peer, Pod, Pods, Policy, Port, Requirement, Rule, Selector
 
 PODS, NAMESPACES, APPLICATIONS, ON_NODE = 500, 10, 50, 250
-ROUNDS, CONNECTIONS, CHANGES, SECONDS = 2500, 1000, 16, 1
-CLIENT, SERVER, PORT = "10.244.1.2", "10.244.1.3", 8080
+ROUNDS, CONNECTIONS, CHANGES = 100, 40, 16
+BUFFER, BUFFERS = bytes(1 << 20), 48
+CLIENT, SERVER, PORT, SINK = "10.244.1.2", "10.244.1.3", 8080, 8081
 NODE = "node-1"
 
 
@@ -83,48 +84,73 @@ def index_of(count: int) -> ClusterIndex:
     return index
 
 
-def network() -> tuple[NodeKernel, NodeKernel, NodeKernel]:
-    """Client, node and server, the two pods on the node's bridge; its connections are tracked, as in any lab."""
-    client, node, server = (machine(name) for name in ("client", "node", "server"))
+@dataclass
+class Ends:
+    """The node of one count, and its two real pods."""
+
+    client: NodeKernel
+    node: NodeKernel
+    server: NodeKernel
+
+
+def network(count: int) -> Ends:
+    """A node with two pods on its bridge; its connections are tracked, as in any lab."""
+    client, node, server = (machine(f"{name}-{count}") for name in ("client", "node", "server"))
     policy.prepare(node)
     node.run(["ip", "link", "add", "cni0", "type", "bridge"])
     node.run(["ip", "address", "add", "10.244.1.1/16", "dev", "cni0"])
     node.run(["ip", "link", "set", "cni0", "up"])
-    for end, address in ((client, CLIENT), (server, SERVER)):
-        device = f"to-{end.name}"
+    for number, (end, address) in enumerate(((client, CLIENT), (server, SERVER))):
+        device = f"pod{number}"
         node.run(["ip", "link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", end.name])
         node.run(["ip", "link", "set", device, "master", "cni0", "up"])
         end.run(["ip", "address", "add", f"{address}/16", "dev", "eth0"])
         end.run(["ip", "link", "set", "eth0", "up"])
     masquerade.apply(node, masquerade.render(Masquerade(("10.244.0.0/16",), ("192.168.50.21",))))
-    return client, node, server
+    return Ends(client, node, server)
 
 
-def serve(server: NodeKernel) -> int:
-    """A process that echoes what comes on each connection, one after the other; its id."""
-    listening = server.listen(PORT)
+def serve(server: NodeKernel) -> list[int]:
+    """Two processes, by their ids: one echoes bytes, one swallows buffers and says when it has them all."""
+    return [_forked(server.listen(PORT), _echo), _forked(server.listen(SINK), _swallow)]
+
+
+def _forked(listening: socket.socket, work: Callable[[socket.socket], None]) -> int:
     child = os.fork()
     if child:
         listening.close()
         return child
     while True:
         connection, _ = listening.accept()
-        with connection:
+        with connection, suppress(ConnectionError):  # callers end by a reset
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while data := connection.recv(64):
-                connection.send(data)
+            work(connection)
 
 
-def connected(client: NodeKernel) -> socket.socket:
+def _echo(connection: socket.socket) -> None:
+    while data := connection.recv(64):
+        connection.send(data)
+
+
+def _swallow(connection: socket.socket) -> None:
+    room = bytearray(len(BUFFER))
+    left = len(BUFFER) * BUFFERS
+    while left and (got := connection.recv_into(room)):
+        left -= got
+    connection.send(b"!")
+
+
+def connected(client: NodeKernel, port: int = PORT) -> socket.socket:
     """A connection to the server."""
     caller = client._namespaces.call(socket.socket)
     caller.settimeout(10.0)
-    caller.connect((SERVER, PORT))
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no waiting afterwards
+    caller.connect((SERVER, port))
     return caller
 
 
-def round_trips(client: NodeKernel) -> float:
-    """The median time of a byte there and back, in seconds."""
+def turn(client: NodeKernel) -> dict[str, float | list[float]]:
+    """One short turn: a byte there and back, a connect (seconds each, the median and all), and bytes a second."""
     with connected(client) as caller:
         caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -132,26 +158,22 @@ def round_trips(client: NodeKernel) -> float:
             caller.send(b"x")
             caller.recv(1)
 
-        return median([seconds_of(once) for _ in range(ROUNDS)])
+        round_trip = median([seconds_of(once) for _ in range(ROUNDS)])
+    connects = [seconds_of(lambda: connected(client).close()) for _ in range(CONNECTIONS)]
+    with connected(client, SINK) as caller:
 
+        def everything() -> None:
+            for _ in range(BUFFERS):
+                caller.sendall(BUFFER)
+            caller.recv(1)
 
-def connections(client: NodeKernel) -> tuple[float, float]:
-    """Connections a second, and the 99th percentile of the time of one, in seconds."""
-    times = sorted(seconds_of(lambda: connected(client).close()) for _ in range(CONNECTIONS))
-    return 1 / median(times), times[int(len(times) * 0.99)]
-
-
-def throughput(client: NodeKernel, server: NodeKernel) -> float:
-    """Bits a second over one connection."""
-    listening = server.spawn(
-        ["iperf3", "-s", "--forceflush", "-1", "-p", "8090"], stdout=subprocess.PIPE, text=True
-    )
-    assert listening.stdout
-    while "listening" not in listening.stdout.readline():
-        pass
-    done = json.loads(client.run(["iperf3", "-c", SERVER, "-p", "8090", "-t", str(SECONDS), "-J"]))
-    listening.communicate()
-    return float(done["end"]["sum_received"]["bits_per_second"])
+        throughput = len(BUFFER) * BUFFERS / seconds_of(everything)
+    return {
+        "round_trip": round_trip,
+        "connect": median(connects),
+        "connects": connects,
+        "throughput": throughput,
+    }
 
 
 def changes(node: NodeKernel, index: ClusterIndex, rules: NodeRules) -> Iterator[tuple[str, float]]:
@@ -161,8 +183,8 @@ def changes(node: NodeKernel, index: ClusterIndex, rules: NodeRules) -> Iterator
         policy.apply(node, policy.render_change(*rules.take_change()))
 
     one = pod(3)
-    for turn in range(CHANGES):
-        labels = dict(one.labels) | {"app": f"app-{3 + turn % 2 * 10}"}
+    for number in range(CHANGES):
+        labels = dict(one.labels) | {"app": f"app-{3 + number % 2 * 10}"}
 
         def relabel() -> None:
             index.set_pod("3", replace(one, labels=labels))  # noqa: B023 - called at once
@@ -170,49 +192,48 @@ def changes(node: NodeKernel, index: ClusterIndex, rules: NodeRules) -> Iterator
 
         yield "label", seconds_of(relabel)
     extra = replace(a_policy(3), name="extra")
-    for turn in range(CHANGES):
+    for number in range(CHANGES):
 
         def add_or_remove() -> None:
-            index.set_policy((extra.namespace, extra.name), None if turn % 2 else extra)  # noqa: B023
+            index.set_policy((extra.namespace, extra.name), None if number % 2 else extra)  # noqa: B023
             apply()
 
         yield "policy", seconds_of(add_or_remove)
 
 
-def measured(count: int, client: NodeKernel, node: NodeKernel, server: NodeKernel) -> dict[str, float]:
-    """All figures of one count, once."""
+def loaded(count: int, node: NodeKernel) -> tuple[dict[str, float], ClusterIndex, NodeRules]:
+    """Load the policies; how long that takes, and how many gates there are."""
     index = index_of(count)
     rules = NodeRules(NODE, index)
-    found: dict[str, float] = {"load": 0.0, "gates": 0.0, "isolating": 0.0}
+    found = {"load": 0.0, "gates": 0.0, "isolating": 0.0}
     if count:
         everything = rules.everything()
         found["load"] = seconds_of(lambda: policy.load(node, everything))
         found["gates"] = float(len(everything.gates))
         found["isolating"] = float(len(index.isolating(pod(1), "ingress")))
-    else:
-        policy.remove(node)
-    found["round_trip"] = round_trips(client)
-    found["rate"], found["p99"] = connections(client)
-    found["throughput"] = throughput(client, server)
-    if count:
-        taken: dict[str, list[float]] = {"label": [], "policy": []}
-        for kind, seconds in changes(node, index, rules):
-            taken[kind].append(seconds)
-        found |= {kind: median(times[4:]) for kind, times in taken.items()}
-    return found
+    return found, index, rules
 
 
 def main() -> None:
     """Measure, and hand the figures over."""
-    counts, repeat = [int(word) for word in sys.argv[1].split(",")], int(sys.argv[2])
-    ends = network()
-    serving = serve(ends[2])
-    measured(0, *ends)  # warm
-    rounds: list[dict[str, Any]] = [
-        {str(count): measured(count, *ends) for count in counts} for _ in range(repeat)
+    counts, turns = [int(word) for word in sys.argv[1].split(",")], int(sys.argv[2])
+    ends = {count: network(count) for count in counts}
+    loads = {count: loaded(count, ends[count].node) for count in counts}
+    serving = [process for one in ends.values() for process in serve(one.server)]
+    traffic: list[dict[str, Any]] = [
+        {str(count): turn(ends[count].client) for count in counts} for _ in range(turns)
     ]
-    os.kill(serving, 9)
-    tell({"rounds": rounds})
+    for process in serving:
+        os.kill(process, 9)
+    costs = {}
+    for count, (found, index, rules) in loads.items():
+        costs[str(count)] = found
+        if count:
+            taken: dict[str, list[float]] = {"label": [], "policy": []}
+            for kind, seconds in changes(ends[count].node, index, rules):
+                taken[kind].append(seconds)
+            found |= {kind: median(times[4:]) for kind, times in taken.items()}
+    tell({"traffic": traffic[1:], "costs": costs})
 
 
 if __name__ == "__main__":
