@@ -175,7 +175,7 @@ def main() -> int:
     settings = json.loads(sys.argv[1])
     syscalls.set_process_name("minipod")
     # Nearly every object lives as long as the lab or dies at once: looking through all of them seldom pays.
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(200_000, 20, 100)
     try:
         asyncio.run(supervise(ClusterConfig.from_json(settings["config"]), settings, lifeline))
     except BaseException as error:

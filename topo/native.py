@@ -17,8 +17,11 @@ Sources: makecontext(3), getcontext(3), clone(2) "CLONE_VM", "CLONE_SETTLS"; vfo
 import ctypes
 import os
 import signal
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 from topo.syscalls import CLONE_VM
 
@@ -28,7 +31,9 @@ Call = tuple[str, *tuple[Argument, ...]]
 _X86 = os.uname().machine == "x86_64"
 _CLONE_SETTLS = 0x00080000
 _CONTEXT = 1024 if os.uname().machine == "x86_64" else 4608
-_LINK, _STACK, _STACK_SIZE = 8, 16, 32  # offsetof uc_link, uc_stack.ss_sp, uc_stack.ss_size: the same on both
+_LINK_AND_STACK = struct.Struct(
+    "=QQQQ"
+)  # from offset 8, on both: uc_link; uc_stack: ss_sp, ss_flags, ss_size
 _CALL_STACK = 4096  # for the calls themselves
 _FRAME = 64  # where a call returns to
 # Thread-local storage, as ABIs lay it out around the thread's pointer: on x86-64 libc's variables, of which only errno
@@ -43,6 +48,7 @@ _clone = ctypes.PyDLL(None, use_errno=True).clone
 _entry = ctypes.cast(_libc.setcontext, ctypes.c_void_p)
 
 
+@cache
 def address(function: str) -> int:
     """Where a function of libc is: for a call that takes one, such as signal(2). Raises AttributeError."""
     return ctypes.cast(getattr(_libc, function), ctypes.c_void_p).value or 0
@@ -93,14 +99,15 @@ class Chain:
 
     def _prepare(self, first: int, stack: int) -> None:
         """Fill in the contexts. Each call begins above those before it, none of which overwrites its return address."""
+        base = ctypes.addressof(self._memory)
         last = first + _CONTEXT * (len(self._arguments) - 1)
         for number, (function, *arguments) in enumerate(self._arguments):
             context = first + _CONTEXT * number
             _libc.getcontext(ctypes.c_void_p(context))
-            ctypes.c_size_t.from_address(context + _LINK).value = context + _CONTEXT if context < last else 0
-            ctypes.c_size_t.from_address(context + _STACK).value = stack
-            ctypes.c_size_t.from_address(context + _STACK_SIZE).value = _CALL_STACK + _FRAME * (number + 1)
-            words = [ctypes.c_void_p(_word(argument)) for argument in arguments]
+            following = context + _CONTEXT if context < last else 0
+            size = _CALL_STACK + _FRAME * (number + 1)
+            _LINK_AND_STACK.pack_into(self._memory, context - base + 8, following, stack, 0, size)
+            words = [_word(argument) for argument in arguments]
             _libc.makecontext(
                 ctypes.c_void_p(context), ctypes.c_void_p(address(function)), len(words), *words
             )
@@ -127,9 +134,8 @@ class Chain:
         return pid
 
 
-def _word(argument: Argument) -> int:
-    if argument is None or isinstance(argument, int):
-        return argument or 0
-    if isinstance(argument, bytes):
-        return ctypes.cast(ctypes.c_char_p(argument), ctypes.c_void_p).value or 0
-    return ctypes.addressof(argument)
+def _word(argument: Argument) -> Any:
+    """An argument as wide as a register."""
+    if isinstance(argument, int):
+        return ctypes.c_size_t(argument)
+    return ctypes.c_char_p(argument) if isinstance(argument, bytes) or argument is None else argument
