@@ -10,6 +10,7 @@ waiting for an answer asks again. Nothing that runs notices.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -147,8 +148,13 @@ class _Channel:
         else:
             receive(*received)
 
-    def close(self) -> None:
-        """The process has ended."""
+    def close(self, receive: Callable[[Message, list[int]], None]) -> None:
+        """The process has ended; `receive` gets what it has answered until then."""
+        # Twice: that a request was left unread is told as an error (ECONNRESET), before what there is to be read.
+        for _ in range(2):
+            with contextlib.suppress(BlockingIOError):  # a pod's first process has the other end as well
+                while (received := wire.receive(self._ours)) is not None:
+                    receive(*received)
         self._loop.remove_reader(self._ours)
         self._loop.remove_writer(self._ours)
         self._ours.close()
@@ -273,14 +279,14 @@ class Runtime:
             log.drained.set()
 
     def _restart(self) -> None:
-        self._pods.close()
-        self._containers.close()
         for pidfd in self._watched:
             self._loop.remove_reader(pidfd)
             os.close(pidfd)
         for process in self._processes:
             process.kill()  # one has ended already, and the others are of no use
         statuses = [process.wait() for process in self._processes]
+        for channel in (self._pods, self._containers):
+            channel.close(self._receive)
         requests, self._requests = self._requests, {}
         self._start()
         self.attach(self._loop)
