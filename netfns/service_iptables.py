@@ -18,7 +18,8 @@ whose endpoints are elsewhere, by policy Local, is dropped.
 The mark is kube-proxy's own, bit 14 (0x4000), not bit 16 of the plan in netfns/marks.py: what students read
 here and elsewhere shall be the same. In this mode nobody else writes bits 0-15 of the packet's mark.
 
-Invariants: every chain's name is KUBE-something, every rule's comment names its owner; `render` of equal
+Invariants: every chain's name is KUBE-something, every rule's comment names its owner, and what iptables-save
+lists is what was rendered; `render` of equal
 input is equal text; loading `render_change(old, new)` over `render(old)` leaves the rules of
 `render(new)`, though not their order in the shared chains, where each packet matches one rule at most.
 
@@ -31,6 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 
 from netfns import iptables
 from netfns.kernel import HAS_IPV6, CommandError, Kernel, settings_for
@@ -57,10 +59,10 @@ FIXED: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "nat": {
         CANARY: (),
-        "KUBE-MARK-MASQ": (f"-j MARK --or-mark {MARK}",),
+        "KUBE-MARK-MASQ": (f"-j MARK --set-xmark {MARK}/{MARK}",),
         "KUBE-POSTROUTING": (
             f"-m mark ! --mark {MARK}/{MARK} -j RETURN",
-            f"-j MARK --xor-mark {MARK}",
+            f"-j MARK --set-xmark {MARK}/0x0",
             '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
         ),
     },
@@ -152,11 +154,9 @@ def _node_ports(desired: ServiceProxy, family: str) -> Iterator[Shared]:
     """The last rules of KUBE-SERVICES: what is for the node itself may be for a node port."""
     for address in desired.node_addresses:
         if family_of(address) == family:
-            yield (
-                "nat",
-                "KUBE-SERVICES",
-                f'-m comment --comment "{NODE_PORTS}" -d {address} -j KUBE-NODEPORTS',
-            )
+            single = f"{address}/{ip_address(address).max_prefixlen}"
+            rule = f'-d {single} -m comment --comment "{NODE_PORTS}" -j KUBE-NODEPORTS'
+            yield "nat", "KUBE-SERVICES", rule
 
 
 def _jumps() -> Iterator[Shared]:

@@ -10,6 +10,8 @@
       -m statistic --probability 0.50 --> KUBE-SEP-hash      it is the sender itself? mark for masquerade
       else ----------------------------> KUBE-SEP-hash      DNAT --to-destination 10.244.1.2:8080
 
+Rules are written as iptables-save lists them: what is rendered can be held against what the kernel has.
+
 One out of three, else one out of two, else the third: each rule meets only what the ones before have left, so
 the chances are equal. A hash is made of the service port's name and protocol (and the endpoint), so a chain
 keeps its name on every node and over every restart.
@@ -114,14 +116,25 @@ class _ServicePort:
         """The name of a chain of this service port."""
         return chain_name(kind, self.name, self.protocol, endpoint)
 
-    def comment(self, text: str) -> str:
-        """The comment of a rule, in quotes where it has a space."""
-        return f'-m comment --comment "{text}"' if " " in text else f"-m comment --comment {text}"
+    def to(
+        self, address: str, port: int, comment: str, target: str, source: str = "", match: str = ""
+    ) -> str:
+        """A rule about what is sent to an address and port; to any address when that is ""."""
+        where = f"{source} -d {_single(address)}".strip() if address else source
+        ends = f"{match} -m {self.protocol} --dport {port}".strip()
+        return _rule(where, self.protocol, comment, ends, target)
 
-    def to(self, address: str, port: int) -> str:
-        """Matches what is sent to an address and port; to any address when that is ""."""
-        where = f"-d {address} " if address else ""
-        return f"-m {self.protocol} -p {self.protocol} {where}--dport {port}"
+    def recent(self, what: str, chain: str) -> str:
+        """The match that sets, or checks, that a client has had an endpoint."""
+        mask = str(
+            ip_network(f"{self.cluster_ip}/32" if self.family == "ip" else f"{self.cluster_ip}/128").netmask
+        )
+        return f"-m recent {what} --name {chain} --mask {mask} --rsource"
+
+    @property
+    def family(self) -> str:
+        """The family, ip or ip6."""
+        return family_of(self.cluster_ip)
 
     @property
     def balancer_ips(self) -> list[str]:
@@ -155,7 +168,7 @@ class _ServicePort:
         )
 
     def _of_family(self, addresses: Iterable[str]) -> list[str]:
-        return [address for address in addresses if family_of(address) == family_of(self.cluster_ip)]
+        return [address for address in addresses if family_of(address) == self.family]
 
     # ---------------------------------------------------------------- its own chains
 
@@ -183,48 +196,49 @@ class _ServicePort:
 
     def _endpoint_rules(self, endpoint: Endpoint) -> Iterator[str]:
         chain = self.chain("KUBE-SEP", destination(endpoint))
-        comment = self.comment(self.name)
-        yield f"{comment} -s {endpoint.address} {MARK_MASQ}"
-        recent = f"-m recent --name {chain} --set " if self.service.affinity_timeout else ""
-        protocol = f"-m {self.protocol} -p {self.protocol}"
-        yield f"{comment} {recent}{protocol} -j DNAT --to-destination {destination(endpoint)}"
+        yield _rule(f"-s {_single(endpoint.address)}", "", self.name, "", MARK_MASQ)
+        known = f"{self.recent('--set', chain)} " if self.service.affinity_timeout else ""
+        target = f"-j DNAT --to-destination {destination(endpoint)}"
+        yield _rule("", self.protocol, self.name, f"{known}-m {self.protocol}", target)
 
     def _spread_rules(self, policy: str, endpoints: Sequence[Endpoint]) -> Iterator[str]:
         if policy == self.service.internal_traffic_policy:
-            what = f"{self.comment(f'{self.name} cluster IP')} {self.to(self.cluster_ip, self.port.port)}"
-            yield f"{what} ! -s {self.pod_cidr} {MARK_MASQ}"
+            no_pod = f"! -s {self.pod_cidr}"
+            yield self.to(
+                self.cluster_ip, self.port.port, f"{self.name} cluster IP", MARK_MASQ, source=no_pod
+            )
         targets = [
-            (self.comment(f"{self.name} -> {destination(e)}"), self.chain("KUBE-SEP", destination(e)))
-            for e in endpoints
+            (f"{self.name} -> {destination(e)}", self.chain("KUBE-SEP", destination(e))) for e in endpoints
         ]
         for comment, chain in targets if self.service.affinity_timeout else ():
-            known = f"-m recent --name {chain} --rcheck --seconds {self.service.affinity_timeout} --reap"
-            yield f"{comment} {known} -j {chain}"
+            known = self.recent(f"--rcheck --seconds {self.service.affinity_timeout} --reap", chain)
+            yield _rule("", "", comment, known, f"-j {chain}")
         for left, (comment, chain) in zip(range(len(targets), 0, -1), targets, strict=True):
-            chance = f"-m statistic --mode random --probability {1 / left:.10f} " if left > 1 else ""
-            yield f"{comment} {chance}-j {chain}"
+            yield _rule("", "", comment, _one_out_of(left) if left > 1 else "", f"-j {chain}")
 
     def _external_rules(self) -> Iterator[str]:
         where = f"{self.name} external destinations"
         if self.service.external_traffic_policy != LOCAL:
-            yield f"{self.comment(f'masquerade traffic for {where}')} {MARK_MASQ}"
+            yield _rule("", "", f"masquerade traffic for {where}", "", MARK_MASQ)
         else:
-            every = self.chain("KUBE-SVC")
-            yield f"{self.comment(f'pod traffic for {where}')} -s {self.pod_cidr} -j {every}"
-            for what, jump in (("masquerade", MARK_MASQ), ("route", f"-j {every}")):
-                yield f"{self.comment(f'{what} LOCAL traffic for {where}')} -m addrtype --src-type LOCAL {jump}"
+            every, local = f"-j {self.chain('KUBE-SVC')}", "-m addrtype --src-type LOCAL"
+            yield _rule(f"-s {self.pod_cidr}", "", f"pod traffic for {where}", "", every)
+            yield _rule("", "", f"masquerade LOCAL traffic for {where}", local, MARK_MASQ)
+            yield _rule("", "", f"route LOCAL traffic for {where}", local, every)
         chain, endpoints = self.by_policy(self.service.external_traffic_policy)
         if endpoints:
             yield f"-j {chain}"
 
     def _firewall_rules(self) -> Iterator[str]:
-        comment, go_on = self.comment(f"{self.name} loadbalancer IP"), f"-j {self.chain('KUBE-EXT')}"
+        go_on = f"-j {self.chain('KUBE-EXT')}"
         sources = list(self.source_ranges)
         if any(_inside(address, sources) for address in self.node_addresses):
             sources += self.balancer_ips  # the node's own connections may carry the address as their source
         for source in sources:
-            yield f"{comment} -s {source} {go_on}"
-        yield self.comment(f"other traffic to {self.name} will be dropped by KUBE-PROXY-FIREWALL")
+            everybody = ip_network(source, strict=False).prefixlen == 0
+            where = "" if everybody else f"-s {ip_network(source, strict=False)}"
+            yield _rule(where, "", f"{self.name} loadbalancer IP", "", go_on)
+        yield _rule("", "", f"other traffic to {self.name} will be dropped by KUBE-PROXY-FIREWALL", "", "")
 
     # ---------------------------------------------------------------- its rules in shared chains
 
@@ -232,19 +246,21 @@ class _ServicePort:
         """Its rules in the chains that all Services share: the ways in, and who is refused."""
         chain, inside = self.by_policy(self.service.internal_traffic_policy)
         if self.every and inside:
-            comment = self.comment(f"{self.name} cluster IP")
-            yield "nat", "KUBE-SERVICES", f"{comment} {self.to(self.cluster_ip, self.port.port)} -j {chain}"
+            rule = self.to(self.cluster_ip, self.port.port, f"{self.name} cluster IP", f"-j {chain}")
+            yield "nat", "KUBE-SERVICES", rule
         else:
-            rule = f"{self.to(self.cluster_ip, self.port.port)} {self._refusal()}"
-            yield "filter", "KUBE-SERVICES", f"{self._nobody()} {rule}"
-        yield from self._ways_in()
+            rule = self.to(self.cluster_ip, self.port.port, self._nobody(), self._refusal())
+            yield "filter", "KUBE-SERVICES", rule
         if self.service.health_check_node_port:
-            comment = self.comment(f"{self.name} health check node port")
-            rule = f"-m tcp -p tcp --dport {self.service.health_check_node_port} -j ACCEPT"
-            yield "filter", "KUBE-NODEPORTS", f"{comment} {rule}"
+            match = f"-m tcp --dport {self.service.health_check_node_port}"
+            rule = _rule("", "tcp", f"{self.name} health check node port", match, "-j ACCEPT")
+            yield "filter", "KUBE-NODEPORTS", rule
+        yield from self._external_ways()
+        if self.port.node_port:
+            yield from self._node_port()
 
-    def _ways_in(self) -> Iterator[Shared]:
-        """From outside: external addresses, a balancer's, the node port."""
+    def _external_ways(self) -> Iterator[Shared]:
+        """From outside: external addresses, a balancer's."""
         external, number = self.chain("KUBE-EXT"), self.port.port
         _, outside = self.by_policy(self.service.external_traffic_policy)
         balancer = self.chain("KUBE-FW") if self.has_firewall else external
@@ -252,28 +268,47 @@ class _ServicePort:
         ways += [(address, "loadbalancer IP", balancer) for address in self.balancer_ips]
         for address, kind, chain in ways:
             if self.every:
-                rule = f"{self.comment(f'{self.name} {kind}')} {self.to(address, number)} -j {chain}"
-                yield "nat", "KUBE-SERVICES", rule
+                yield "nat", "KUBE-SERVICES", self.to(address, number, f"{self.name} {kind}", f"-j {chain}")
             if chain != external:
-                comment = self.comment(f"{self.name} traffic not accepted by {chain}")
-                yield "filter", "KUBE-PROXY-FIREWALL", f"{comment} {self.to(address, number)} -j DROP"
+                comment = f"{self.name} traffic not accepted by {chain}"
+                yield "filter", "KUBE-PROXY-FIREWALL", self.to(address, number, comment, "-j DROP")
             if not (self.every and outside):
-                rule = f"{self._nobody()} {self.to(address, number)} {self._refusal()}"
+                rule = self.to(address, number, self._nobody(), self._refusal())
                 yield "filter", "KUBE-EXTERNAL-SERVICES", rule
-        if self.port.node_port:
-            to_node = self.to("", self.port.node_port)
-            if self.every:
-                yield "nat", "KUBE-NODEPORTS", f"{self.comment(self.name)} {to_node} -j {external}"
-            if not (self.every and outside):
-                rule = f"{self._nobody()} -m addrtype --dst-type LOCAL {to_node} {self._refusal()}"
-                yield "filter", "KUBE-EXTERNAL-SERVICES", rule
+
+    def _node_port(self) -> Iterator[Shared]:
+        _, outside = self.by_policy(self.service.external_traffic_policy)
+        if self.every:
+            rule = self.to("", self.port.node_port, self.name, f"-j {self.chain('KUBE-EXT')}")
+            yield "nat", "KUBE-NODEPORTS", rule
+        if not (self.every and outside):
+            local = "-m addrtype --dst-type LOCAL"
+            rule = self.to("", self.port.node_port, self._nobody(), self._refusal(), match=local)
+            yield "filter", "KUBE-EXTERNAL-SERVICES", rule
 
     def _refusal(self) -> str:
         """Nobody anywhere: refuse. Somebody elsewhere: drop, so that a balancer asks there."""
-        return "-j DROP" if self.every else "-j REJECT"
+        kind = "icmp" if self.family == "ip" else "icmp6"
+        return "-j DROP" if self.every else f"-j REJECT --reject-with {kind}-port-unreachable"
 
     def _nobody(self) -> str:
-        return self.comment(f"{self.name} has no {'local ' if self.every else ''}endpoints")
+        return f"{self.name} has no {'local ' if self.every else ''}endpoints"
+
+
+def _rule(where: str, protocol: str, comment: str, match: str, target: str) -> str:
+    """A rule in the order of iptables-save: addresses, protocol, comment, matches, target."""
+    words = (where, f"-p {protocol}" if protocol else "", f'-m comment --comment "{comment}"', match, target)
+    return " ".join(word for word in words if word)
+
+
+def _one_out_of(count: int) -> str:
+    """The match of one packet out of `count`; the kernel knows chances as parts of 2 ** 31."""
+    chance = round(2**31 / count) / 2**31
+    return f"-m statistic --mode random --probability {chance:.11f}"
+
+
+def _single(address: str) -> str:
+    return f"{address}/{ip_address(address).max_prefixlen}"
 
 
 def _inside(address: str, networks: Iterable[str]) -> bool:

@@ -43,7 +43,15 @@ def serving(cluster: dict[str, Machine]) -> dict[str, Machine]:
 def rules(machine: Machine) -> set[str]:
     """What the kernel holds, without order, counters and time; addresses of lists are none of ours."""
     lines = service_iptables.observe(machine).splitlines()
-    return {line.split(" [")[0] for line in lines if line.startswith((":KUBE", "-A"))}
+    return {line.removesuffix(" - [0:0]") for line in lines if line.startswith((":KUBE", "-A"))}
+
+
+def test_the_dump_is_what_was_rendered(kernel: Machine) -> None:
+    for services in (*(row.given for row in ROWS), EVERYTHING):
+        text = service_iptables.render(proxy("worker1", replace(ROWS[0], given=services)))
+        service_iptables.apply(kernel, text)
+        wanted = {line.replace("-I ", "-A ", 1) for line in text.splitlines() if line.startswith((":", "-"))}
+        assert {line.removesuffix(" - [0:0]") for line in wanted} == rules(kernel)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

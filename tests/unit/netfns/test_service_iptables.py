@@ -36,7 +36,7 @@ def test_each_rule_meets_what_the_ones_before_have_left() -> None:
     chain = chain_name("KUBE-SVC", "default/hostnames", "tcp")
     rules = [line for line in text.splitlines() if line.startswith(f"-A {chain} ") and " -> " in line]
     chances = [line.partition("--probability ")[2].split(" ")[0] for line in rules]
-    assert chances == ["0.3333333333", "0.5000000000", ""]
+    assert chances == ["0.33333333349", "0.50000000000", ""]
     assert '--comment "default/hostnames -> 10.244.1.2:9376"' in rules[0]
 
 
@@ -61,8 +61,9 @@ def test_every_rule_of_a_service_names_it() -> None:
 def test_what_has_no_endpoints_is_refused_and_what_has_them_elsewhere_is_dropped() -> None:
     elsewhere = Endpoint("10.244.2.2", 8080, "worker2")
     nobody, local = render(of()), render(of(elsewhere, external_traffic_policy="Local"))
-    assert '"default/hostnames has no endpoints" -m tcp -p tcp -d 10.96.0.1 --dport 80 -j REJECT' in nobody
-    assert "-m addrtype --dst-type LOCAL -m tcp -p tcp --dport 30080 -j REJECT" in nobody
+    comment = '-m comment --comment "default/hostnames has no endpoints"'
+    assert f"-d 10.96.0.1/32 -p tcp {comment} -m tcp --dport 80 -j REJECT" in nobody
+    assert f"-p tcp {comment} -m addrtype --dst-type LOCAL -m tcp --dport 30080 -j REJECT" in nobody
     assert "DNAT" not in nobody
     assert '"default/hostnames has no local endpoints" -m addrtype --dst-type LOCAL' in local
     assert "--dport 30080 -j DROP" in local
