@@ -32,12 +32,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address
 
 from netfns import iptables
 from netfns.kernel import HAS_IPV6, CommandError, Kernel, settings_for
 from netfns.service import SYSCTLS
-from netfns.service_iptables_chains import OWN, Shared, pieces
+from netfns.service_iptables_chains import OWN, Shared, pieces, single
 from netfns.service_types import Service, ServiceProxy, family_of
 
 MARK = "0x4000"  # kube-proxy's --iptables-masquerade-bit, by default 14
@@ -154,8 +153,7 @@ def _node_ports(desired: ServiceProxy, family: str) -> Iterator[Shared]:
     """The last rules of KUBE-SERVICES: what is for the node itself may be for a node port."""
     for address in desired.node_addresses:
         if family_of(address) == family:
-            single = f"{address}/{ip_address(address).max_prefixlen}"
-            rule = f'-d {single} -m comment --comment "{NODE_PORTS}" -j KUBE-NODEPORTS'
+            rule = f'-d {single(address)} -m comment --comment "{NODE_PORTS}" -j KUBE-NODEPORTS'
             yield "nat", "KUBE-SERVICES", rule
 
 

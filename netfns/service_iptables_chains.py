@@ -78,6 +78,11 @@ def destination(endpoint: Endpoint) -> str:
     return f"{address}:{endpoint.port}"
 
 
+def single(address: str) -> str:
+    """An address as iptables lists it, with its length."""
+    return f"{address}/{128 if ':' in address else 32}"
+
+
 @dataclass(frozen=True)
 class _ServicePort:
     """One port of a Service in one family. `every` are whom policy Cluster chooses from, `local` those of this
@@ -120,7 +125,7 @@ class _ServicePort:
         self, address: str, port: int, comment: str, target: str, source: str = "", match: str = ""
     ) -> str:
         """A rule about what is sent to an address and port; to any address when that is ""."""
-        where = f"{source} -d {_single(address)}".strip() if address else source
+        where = f"{source} -d {single(address)}".strip() if address else source
         ends = f"{match} -m {self.protocol} --dport {port}".strip()
         return _rule(where, self.protocol, comment, ends, target)
 
@@ -196,7 +201,7 @@ class _ServicePort:
 
     def _endpoint_rules(self, endpoint: Endpoint) -> Iterator[str]:
         chain = self.chain("KUBE-SEP", destination(endpoint))
-        yield _rule(f"-s {_single(endpoint.address)}", "", self.name, "", MARK_MASQ)
+        yield _rule(f"-s {single(endpoint.address)}", "", self.name, "", MARK_MASQ)
         known = f"{self.recent('--set', chain)} " if self.service.affinity_timeout else ""
         target = f"-j DNAT --to-destination {destination(endpoint)}"
         yield _rule("", self.protocol, self.name, f"{known}-m {self.protocol}", target)
@@ -305,10 +310,6 @@ def _one_out_of(count: int) -> str:
     """The match of one packet out of `count`; the kernel knows chances as parts of 2 ** 31."""
     chance = round(2**31 / count) / 2**31
     return f"-m statistic --mode random --probability {chance:.11f}"
-
-
-def _single(address: str) -> str:
-    return f"{address}/{ip_address(address).max_prefixlen}"
 
 
 def _inside(address: str, networks: Iterable[str]) -> bool:

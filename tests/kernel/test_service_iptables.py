@@ -47,7 +47,7 @@ def rules(machine: Machine) -> set[str]:
 
 
 def test_the_dump_is_what_was_rendered(kernel: Machine) -> None:
-    for services in (*(row.given for row in ROWS), EVERYTHING):
+    for services in (*(row.given for row in ROWS[::10]), EVERYTHING):
         text = service_iptables.render(proxy("worker1", replace(ROWS[0], given=services)))
         service_iptables.apply(kernel, text)
         wanted = {line.replace("-I ", "-A ", 1) for line in text.splitlines() if line.startswith((":", "-"))}
