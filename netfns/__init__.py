@@ -53,6 +53,7 @@ SEATS: dict[str, Seat] = {
 PROXY_MODES: dict[str, str] = {
     "nftables": "netfns.service",
     "iptables": "netfns.service_iptables",
+    "userspace": "netfns.service_userspace",
 }
 """Proxy modes by name: the module of each, which has the functions of `netfns.proxy_mode.ProxyMode`.
 

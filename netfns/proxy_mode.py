@@ -23,6 +23,9 @@ from netfns import PROXY_MODES
 from netfns.kernel import Kernel
 from netfns.service_types import ServiceProxy
 
+# Modes in which no endpoint sees the sender's own address: mode -> why.
+SOURCE_LOST = {"userspace": "a process on the node connects anew, and the endpoint sees the node's address"}
+
 
 class ProxyMode(Protocol):
     """One way to carry out Services on a node. All that touches the kernel blocks and raises CommandError."""

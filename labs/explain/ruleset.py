@@ -4,6 +4,7 @@
         map services {                               '10.96.0.20 . tcp . 80 comment "default/web:http" : 2')
             elements = { 10.96.0.20 . …         Item("ip service pick-2", "goto translate")
         chain pick-2 { goto translate }
+    # proxy 17321 TCP default/web:http -> …     Item("proxy", "17321 TCP default/web:http -> …")
     *nat                                        Item("nat KUBE-SERVICES", "-d 10.96.0.20/32 … -j KUBE-SVC-…")
     -A KUBE-SERVICES -d 10.96.0.20/32 …
     anything else                               Item("", the line)
@@ -24,6 +25,7 @@ HEXADECIMAL = re.compile(r"\b0x0*([0-9a-f]+)\b")
 COUNTER = re.compile(r"\bcounter(?: packets (\d+) bytes \d+)?\s*")
 COMMENT = re.compile(r'comment (?:"([^"]*)"|(?!-)(\S+))')
 TABLE = re.compile(r"^table (\S+ \S+) \{$(.*?)^\}$", re.MULTILINE | re.DOTALL)
+PROXY = re.compile(r"^# proxy (.*)$", re.MULTILINE)  # proxy mode userspace
 BLOCK = re.compile(r"^\t(set|map|chain) (\S+) \{$(.*?)^\t\}$", re.MULTILINE | re.DOTALL)
 ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
 SEPARATOR = re.compile(r',\s+(?=(?:[^"]*"[^"]*")*[^"]*$)')  # not within quotes
@@ -50,7 +52,7 @@ class Item:
 def items(text: str) -> list[Item]:
     """Every item of a dump, in order."""
     if TABLE.search(text):
-        return list(_nft(text))
+        return [*(_item("proxy", line) for line in PROXY.findall(text)), *_nft(text)]
     if re.search(r"^\*\w+$", text, re.MULTILINE):
         return list(_iptables(text))
     return [_item("", line) for line in text.splitlines() if line.strip()]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from netfns.proxy_mode import SOURCE_LOST
 from netfns.service_types import LOCAL, Endpoint, Service, ServicePort
 
 WEB, WEB6 = "10.96.0.20", "fd00:96::20"
@@ -28,6 +29,7 @@ SOURCE_IP = 'Kubernetes, "Using Source IP"'
 KUBE_PROXY = "kube-proxy, pkg/proxy/nftables"
 INTERNAL_POLICY = 'Kubernetes, "Service Internal Traffic Policy"; KEP-2086'
 # Rows that a proxy mode cannot do: mode -> row -> why.
+_ACCEPTED = "the proxy accepts before it can look who comes: refused, not dropped"
 NO_RULE = "kube-proxy's iptables mode has rules for what Services have, and none for what they do not have"
 UNABLE: dict[str, dict[str, str]] = {
     "iptables": {
@@ -35,6 +37,10 @@ UNABLE: dict[str, dict[str, str]] = {
         "wrong protocol": NO_RULE,
         "no such service": NO_RULE,
     },
+    "userspace": {
+        "balancer's address, sender not in the ranges": _ACCEPTED,
+        "balancer's address, pod not in the ranges": _ACCEPTED,
+    }
 }
 
 
@@ -53,6 +59,12 @@ class Row:
     protocol: str = "TCP"
     want: str = "answered"
     kept: Mapping[str, bool] = field(default_factory=dict)
+
+    def kept_by(self, mode: str) -> Mapping[str, bool]:
+        """`kept`, as a proxy mode has it."""
+        return (
+            dict.fromkeys(self.kept, False) if mode in SOURCE_LOST and self.want == "answered" else self.kept
+        )
 
     @property
     def sticky(self) -> bool:

@@ -16,6 +16,7 @@ from netfns import (
     python_balancer_config,
     service,
     service_iptables,
+    service_userspace,
 )
 from netfns.balancer import Balancer
 from netfns.balancer_types import Frontend, Server
@@ -192,6 +193,7 @@ GOLDEN: dict[str, Callable[[], str]] = {
         replace(PROXY, services=(EMPTY, EVERYTHING, KUBE_DNS))
     ),
     "service-change.iptables": lambda: service_iptables.render_change(PROXY, CHANGED),
+    "service-userspace.nft": lambda: service_userspace.render(PROXY),
     "service-change.nft": lambda: service.render_change(PROXY, CHANGED),
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,

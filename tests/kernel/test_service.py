@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from netfns import PROXY_MODES, overlay
+from netfns import PROXY_MODES, overlay, service_userspace
+from netfns.kernel import CommandError
 from netfns.proxy_mode import ProxyMode, proxy_mode
 from netfns.service_types import Packet, ServiceProxy
 from netfns.service_verdict import evaluate
 from tests.conformance.service import ROWS, UNABLE, Row, on_node
 from tests.kernel.cluster import NODES, OUTSIDE, PODS, Machine, node_addresses, pod_addresses
+from tests.kernel.test_balancer import until
 from tests.kernel.test_overlay import desired as overlay_of
 
 pytestmark = pytest.mark.kernel
@@ -68,7 +70,10 @@ def mode(request: pytest.FixtureRequest, listening: dict[str, Machine]) -> Itera
 @pytest.mark.parametrize(
     ("mode", "row"), CASES, ids=[f"{mode}-{row.name}" for mode, row in CASES], indirect=["mode"]
 )
-def test_kernel(listening: dict[str, Machine], mode: ProxyMode, row: Row) -> None:
+def test_kernel(
+    listening: dict[str, Machine], mode: ProxyMode, row: Row, request: pytest.FixtureRequest
+) -> None:
+    wanted = row.kept_by(request.node.callspec.params["mode"])
     for node in NODES:
         mode.apply(listening[node], mode.render(proxy(node, row)))
     sender = listening[row.sender]
@@ -85,9 +90,9 @@ def test_kernel(listening: dict[str, Machine], mode: ProxyMode, row: Row) -> Non
     kept = {name: own and row.sender != decider(row) for name, own in seen.items()}
     if row.sticky:
         assert len(kept) == 1
-        assert kept.items() <= row.kept.items()
+        assert kept.items() <= wanted.items()
     else:
-        assert kept == row.kept
+        assert kept == wanted
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -105,3 +110,24 @@ def test_evaluate(row: Row) -> None:
 def test_what_a_mode_cannot_do_is_a_row() -> None:
     names = {row.name for row in ROWS}
     assert all(mode in PROXY_MODES and names >= set(rows) for mode, rows in UNABLE.items())
+
+
+def test_a_userspace_proxy_that_is_killed_is_replaced(cluster: dict[str, Machine]) -> None:
+    node = cluster["worker1"]
+    row = next(row for row in ROWS if row.name == "one endpoint here")
+    service_userspace.apply(node, service_userspace.render(proxy("worker1", row)))
+    told, before = service_userspace.observe(node), node.run([*service_userspace.ASK, "ping"])
+    node.run(["kill", "-9", before.strip()])
+
+    def replaced() -> bool:
+        try:
+            return node.run([*service_userspace.ASK, "ping"]) != before
+        except CommandError:
+            return False
+
+    until(replaced)
+    assert service_userspace.observe(node) == told
+    assert service_userspace.intact(node)
+    service_userspace.remove(node)
+    assert service_userspace.observe(node) == ""
+    assert not service_userspace.intact(node)
