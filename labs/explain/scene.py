@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from controlplane.client import Client
@@ -16,8 +17,10 @@ from labs.lab import Lab
 from netfns.kernel import CommandError
 from netfns.proxy_mode import ProxyMode, proxy_mode
 from topo import plan
+from topo.rootfs import CODE
 
 Obj = dict[str, Any]
+CHECKOUT = str(Path(__file__).resolve().parents[2])
 PATHS = {
     "Service": "/api/v1", "Pod": "/api/v1", "Node": "/api/v1", "Namespace": "/api/v1",
     "EndpointSlice": "/apis/discovery.k8s.io/v1", "NetworkPolicy": "/apis/networking.k8s.io/v1",
@@ -44,7 +47,9 @@ class LabKernel:
 
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         """Run a command on the node and return its standard output. Raises CommandError."""
-        done = self.lab.exec(f"node/{self.name}", argv, stdin)
+        # Minipod's own programs are at another place in the lab than here.
+        words = [word.replace(CHECKOUT, CODE) for word in argv]
+        done = self.lab.exec(f"node/{self.name}", words, stdin)
         if done.status:
             raise CommandError(argv, done.status, done.stderr)
         return done.stdout

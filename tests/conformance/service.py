@@ -40,7 +40,7 @@ UNABLE: dict[str, dict[str, str]] = {
     "userspace": {
         "balancer's address, sender not in the ranges": _ACCEPTED,
         "balancer's address, pod not in the ranges": _ACCEPTED,
-    }
+    },
 }
 
 
