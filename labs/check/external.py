@@ -40,7 +40,7 @@ def at_every_node(scene: Scene, target: Target, mark: str) -> str:
             did=f"asked port {target.node_port} (service {target.name}) of {asked} from outside",
             expected="an answer from every node",
             saw=f"none from {', '.join(silent)}",
-            look="`minipod exec node/NAME -- nft list table ip service`",
+            look="`minipod explain service/NAME.NAMESPACE`",
         )
     return f"{target.name}: outside asks port {target.node_port} of {asked}: {len(nodes)} answers"
 

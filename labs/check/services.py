@@ -10,7 +10,7 @@ from netfns.proxy_mode import SOURCE_LOST
 KIND = "pod-to-service"
 REQUESTS = 60
 AFTER_TAKEOVER = 50
-LOOK = "`minipod exec node/NAME -- nft list table ip service`"
+LOOK = "`minipod explain service/NAME.NAMESPACE`"
 
 
 @claim("cluster-ip", KIND, "a pod reaches a service under its cluster address")
