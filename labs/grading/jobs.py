@@ -28,6 +28,7 @@ from typing import Any
 
 from labs.checking.report import CheckResult, Report, Story
 from labs.course.definition import CHECKOUT, LabDefinition
+from labs.errors import LabError
 from labs.grading.archives import ArchiveError
 from labs.grading.submissions import Submission, content
 from labs.lab import Lab
@@ -179,8 +180,11 @@ def _end(process: subprocess.Popen[bytes], labs: Path) -> None:
     if process.stdout is not None:
         process.stdout.close()
     folder = StateFolder(LAB_NAME, labs / LAB_NAME)
-    if folder.is_running():
-        Lab(folder, folder.read()).down()
+    deadline = time.monotonic() + END_WAIT
+    while folder.is_running() and time.monotonic() < deadline:
+        with suppress(LabError):  # it was still starting: then it ends with the worker that started it
+            Lab(folder, folder.read()).down()
+        time.sleep(0.05)
     shutil.rmtree(labs, ignore_errors=True)
 
 
