@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from labs.checking.report import CheckResult, Report
@@ -106,8 +106,3 @@ def _cut(text: str) -> str:
 def plain(text: str) -> str:
     """A text without control characters: what a submission printed may not move a terminal's cursor."""
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
-
-
-def reports_in(texts: Sequence[dict[str, Any]]) -> dict[str, Report]:
-    """The reports of a grades.json, by student."""
-    return {text["student"]: Report.from_json(text["report"]) for text in texts}
