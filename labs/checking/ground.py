@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from controlplane import apply as manifests
 from controlplane.client import Client
 from controlplane.errors import StatusError
-from labs.check.subjects import Scene, Witness, until
+from labs.check.subjects import GaveUp, Scene, Witness, until
 from labs.course.definition import LabDefinition
 from labs.errors import LabError
 from labs.lab import Lab
@@ -88,7 +88,12 @@ class CourseLab(Scene):
 def prepare(definition: LabDefinition, lab: Lab) -> None:
     """Apply the lab's manifests, and take away what a check that was killed has left. Raises LabError."""
     with lab.api() as client:
-        _remove_leftovers(client)
+        try:
+            _remove_leftovers(client)
+        except GaveUp as error:
+            raise LabError(
+                f"lab {lab.name}: {error}: end it with `minipod down`, and start it again"
+            ) from None
         if not definition.manifests.is_dir():
             return
         for path in sorted(definition.manifests.glob("*.yaml")):
