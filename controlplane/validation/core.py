@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from controlplane import names
 from controlplane.errors import FieldErrors
@@ -36,7 +35,7 @@ def secret(new: Obj, old: Obj | None, errors: FieldErrors) -> None:
         complain(errors, f"data[{key}]", key, names.config_key(key))
         try:
             total += len(base64.b64decode(value, validate=True))
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one, and so is what becomes of a letter beyond ASCII
             errors.invalid(f"data[{key}]", "<secret contents redacted>", "illegal base64 data")
     if total > SIZE_LIMIT:
         errors.too_long("data", SIZE_LIMIT)

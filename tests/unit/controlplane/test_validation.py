@@ -344,6 +344,10 @@ BAD = [
         'data[a]: Invalid value: "<secret contents redacted>": illegal base64 data',
     ),
     (
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "ü"}},
+        'data[a]: Invalid value: "<secret contents redacted>": illegal base64 data',
+    ),
+    (
         {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
