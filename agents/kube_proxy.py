@@ -86,7 +86,8 @@ class KubeProxy(Agent):
 
     async def rules_changed(self) -> None:
         """Somebody else has changed the node's rules: do everything again if ours are not there any more."""
-        if self.applied and not await asyncio.to_thread(self.mode.intact, self._machine):
+        families = self._frame.families
+        if self.applied and not await asyncio.to_thread(self.mode.intact, self._machine, families):
             self.resync()
 
     def desired(self) -> ServiceProxy:

@@ -259,8 +259,8 @@ class StudentService:
         kernel.nft(text)
 
     @staticmethod
-    def intact(kernel: Kernel) -> bool:
-        """Whether there is a table at all: what should be in it, only the student knows."""
+    def intact(kernel: Kernel, _: Iterable[str]) -> bool:
+        """Whether there is a table at all: what should be in it, and in which families, only the student knows."""
         return bool(service.observe(kernel))
 
 

@@ -15,7 +15,7 @@ Source: kube-proxy's --proxy-mode; its interface Provider (pkg/proxy).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -50,9 +50,9 @@ class ProxyMode(Protocol):
     def observe(self, kernel: Kernel) -> str:
         """What the kernel holds of this mode, as its own tool lists it; "" when it holds nothing."""
 
-    def intact(self, kernel: Kernel) -> bool:
-        """A quick look whether the frame (tables, chains, processes) still stands, asked when somebody
-        else has changed the node's rules.
+    def intact(self, kernel: Kernel, families: Iterable[str]) -> bool:
+        """A quick look whether the frame (tables, chains, processes) still stands in each of the families
+        (ip, ip6) that are in use, asked when somebody else has changed the node's rules.
         """
 
     def remove(self, kernel: Kernel) -> None:

@@ -47,7 +47,7 @@ from netfns.kernel import HAS_IPV6, CommandError, Kernel, settings_for
 from netfns.marks import MASQUERADE
 from netfns.service_elements import Element, Rules, rules_of
 from netfns.service_picks import ALWAYS, Pick, chains, pickers
-from netfns.service_types import ServiceProxy, family_of
+from netfns.service_types import FAMILIES, ServiceProxy, family_of
 from netfns.transactions import transactions
 
 TABLE = "service"
@@ -121,7 +121,7 @@ def render(desired: ServiceProxy) -> str:
     frontends, which come last.
     """
     rules = rules_of(desired, desired.services)
-    return "".join(_table(family, desired, rules) for family in _families(desired))
+    return "".join(_table(family, desired, rules) for family in desired.families)
 
 
 def render_change(old: ServiceProxy, new: ServiceProxy) -> str:
@@ -138,7 +138,7 @@ def render_change(old: ServiceProxy, new: ServiceProxy) -> str:
     before = rules_of(old, [s for s in old.services if s not in new_services])
     after = rules_of(new, [s for s in new.services if s not in old_services])
     had, has = set(before.elements), set(after.elements)
-    lines = [line for family in _families(new) for line in _new_chains(family, new, before, after)]
+    lines = [line for family in new.families for line in _new_chains(family, new, before, after)]
     lines += _commands("delete", had - has)
     lines += _commands("add", has - had)
     for family, owner, _ in sorted(before.sticky):
@@ -315,10 +315,6 @@ def _of_family(addresses: Iterable[str], family: str) -> list[str]:
     return [address for address in addresses if family_of(address) == family]
 
 
-def _families(desired: ServiceProxy) -> list[str]:
-    return [family for family in ("ip", "ip6") if _of_family(desired.pod_cidrs, family)]
-
-
 # ---------------------------------------------------------------- apply, observe
 
 
@@ -351,7 +347,7 @@ def apply(kernel: Kernel, ruleset: str) -> None:
 def observe(kernel: Kernel) -> str:
     """Read the tables that the kernel holds, as nft lists them; "" for a family that has none."""
     texts = []
-    for family in ("ip", "ip6"):
+    for family in FAMILIES:
         try:
             texts.append(kernel.run(["nft", "list", "table", family, TABLE]))
         except CommandError:
@@ -359,15 +355,18 @@ def observe(kernel: Kernel) -> str:
     return "".join(texts)
 
 
-def intact(kernel: Kernel) -> bool:
-    """Whether the table is there and still has its rules."""
+def intact(kernel: Kernel, families: Iterable[str]) -> bool:
+    """Whether the table of each of these families (ip, ip6) is there and still has its rules."""
     try:
-        return "@services" in kernel.run(["nft", "list", "chain", "ip", TABLE, "services"])
+        return all(
+            "@services" in kernel.run(["nft", "list", "chain", family, TABLE, "services"])
+            for family in families
+        )
     except CommandError:
         return False
 
 
 def remove(kernel: Kernel) -> None:
     """Take both tables away."""
-    for family in ("ip", "ip6"):
+    for family in FAMILIES:
         kernel.nft(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n")

@@ -94,7 +94,7 @@ def render(desired: ServiceProxy) -> str:
     Every chain is emptied and filled. The jumps from the kernel's own chains stand last; `apply` leaves out
     those that are there.
     """
-    return "".join(_section(desired, family) for family in _families(desired))
+    return "".join(_section(desired, family) for family in desired.families)
 
 
 def render_change(old: ServiceProxy, new: ServiceProxy) -> str:
@@ -109,7 +109,7 @@ def render_change(old: ServiceProxy, new: ServiceProxy) -> str:
     old_services, new_services = set(old.services), set(new.services)
     gone = tuple(service for service in old.services if service not in new_services)
     come = tuple(service for service in new.services if service not in old_services)
-    return "".join(_change(old, gone, new, come, family) for family in _families(new))
+    return "".join(_change(old, gone, new, come, family) for family in new.families)
 
 
 def _section(desired: ServiceProxy, family: str) -> str:
@@ -160,12 +160,6 @@ def _node_ports(desired: ServiceProxy, family: str) -> Iterator[Shared]:
 def _jumps() -> Iterator[Shared]:
     for table, chain, match, comment, target in JUMPS:
         yield table, chain, f'{match}-m comment --comment "{comment}" -j {target}'
-
-
-def _families(desired: ServiceProxy) -> list[str]:
-    return [
-        family for family in ("ip", "ip6") if any(family_of(cidr) == family for cidr in desired.pod_cidrs)
-    ]
 
 
 # ---------------------------------------------------------------- apply, observe
@@ -220,15 +214,14 @@ def observe(kernel: Kernel) -> str:
     return "".join(text for text in texts if CANARY in text)
 
 
-def intact(kernel: Kernel) -> bool:
-    """Whether the jumps into our chains are still there, in every family that has our canary chains."""
-    for family, program in iptables.PROGRAM.items():
+def intact(kernel: Kernel, families: Iterable[str]) -> bool:
+    """Whether our canary chain and the jumps into our chains are still there in each of these families (ip, ip6)."""
+    for family in families:
+        program = iptables.PROGRAM[family]
         try:
             kernel.run([program, "-t", "mangle", "-S", CANARY])
         except CommandError:
-            if family == "ip":
-                return False
-            continue
+            return False
         for place in sorted({(table, chain) for table, chain, _ in _jumps()}):
             there = kernel.run([program, "-t", place[0], "-S", place[1]]).splitlines()
             if any(

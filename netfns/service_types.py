@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CLUSTER, LOCAL = "Cluster", "Local"  # the two traffic policies
+FAMILIES = ("ip", "ip6")  # as nft names the families of addresses
 
 
 @dataclass(frozen=True, order=True)
@@ -89,6 +90,12 @@ class ServiceProxy:
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
     services: tuple[Service, ...] = ()
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families in use, as nft names them: ip, ip6 or both, in this order."""
+        used = {family_of(cidr) for cidr in self.pod_cidrs}
+        return tuple(family for family in FAMILIES if family in used)
 
 
 @dataclass(frozen=True)

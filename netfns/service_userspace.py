@@ -34,7 +34,7 @@ from pathlib import Path
 from zlib import crc32
 
 from netfns.kernel import CommandError, Kernel
-from netfns.service_types import Endpoint, Frontend, ServiceProxy, family_of, frontends
+from netfns.service_types import FAMILIES, Endpoint, Frontend, ServiceProxy, family_of, frontends
 from netfns.service_verdict import allowed_sources
 
 TABLE, MARK = "service-userspace", "# proxy "
@@ -82,8 +82,7 @@ def render(desired: ServiceProxy) -> str:
     every = [f for service in desired.services for f in frontends(desired, service)]
     lines = list(_lines(desired, every))
     addresses = {a: f"{s.namespace}/{s.name}" for s in desired.services for a in s.cluster_ips}
-    families = dict.fromkeys(family_of(cidr) for cidr in desired.pod_cidrs)
-    tables = (_table(family, desired, every, lines, addresses) for family in families)
+    tables = (_table(family, desired, every, lines, addresses) for family in desired.families)
     return "".join([*(f"{line}\n" for line in lines), *tables])
 
 
@@ -215,21 +214,19 @@ def apply(kernel: Kernel, text: str) -> None:
 def observe(kernel: Kernel) -> str:
     """Read the lines that the proxy serves, and the tables as nft lists them."""
     texts = [_if_there(kernel, [*ASK, "show"])]
-    texts += [_if_there(kernel, ["nft", "list", "table", family, TABLE]) for family in ("ip", "ip6")]
+    texts += [_if_there(kernel, ["nft", "list", "table", family, TABLE]) for family in FAMILIES]
     return "".join(texts)
 
 
-def intact(kernel: Kernel) -> bool:
-    """Whether the rules are there, and the proxy."""
-    rules = _if_there(kernel, ["nft", "list", "chain", "ip", TABLE, "outside"])
-    return "@redirects" in rules and bool(_if_there(kernel, [*ASK, "ping"]))
+def intact(kernel: Kernel, families: Iterable[str]) -> bool:
+    """Whether the rules of each of these families (ip, ip6) are there, and the proxy."""
+    chains = (_if_there(kernel, ["nft", "list", "chain", family, TABLE, "outside"]) for family in families)
+    return all("@redirects" in chain for chain in chains) and bool(_if_there(kernel, [*ASK, "ping"]))
 
 
 def remove(kernel: Kernel) -> None:
     """Take the rules away, and end the proxy. Raises CommandError."""
-    kernel.nft(
-        "".join(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in ("ip", "ip6"))
-    )
+    kernel.nft("".join(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in FAMILIES))
     kernel.run([*ASK, "stop"])
 
 

@@ -7,7 +7,7 @@ import pytest
 from netfns import PROXY_MODES, overlay, service_userspace
 from netfns.kernel import CommandError
 from netfns.proxy_mode import ProxyMode, proxy_mode
-from netfns.service_types import Packet, ServiceProxy
+from netfns.service_types import FAMILIES, Packet, ServiceProxy
 from netfns.service_verdict import evaluate
 from tests.conformance.service import ROWS, UNABLE, Row, on_node
 from tests.kernel.cluster import NODES, OUTSIDE, PODS, Machine, node_addresses, pod_addresses
@@ -127,7 +127,10 @@ def test_a_userspace_proxy_that_is_killed_is_replaced(cluster: dict[str, Machine
 
     until(replaced)
     assert service_userspace.observe(node) == told
-    assert service_userspace.intact(node)
+    assert service_userspace.intact(node, FAMILIES)
+    node.nft(f"delete table ip6 {service_userspace.TABLE}")
+    assert not service_userspace.intact(node, FAMILIES)
+    assert service_userspace.intact(node, ("ip",))
     service_userspace.remove(node)
     assert service_userspace.observe(node) == ""
-    assert not service_userspace.intact(node)
+    assert not service_userspace.intact(node, FAMILIES)

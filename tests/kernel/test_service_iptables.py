@@ -8,7 +8,7 @@ import pytest
 
 from netfns import service_iptables
 from netfns.kernel import CommandError
-from netfns.service_types import LOCAL, Endpoint, Service
+from netfns.service_types import FAMILIES, LOCAL, Endpoint, Service
 from tests.conformance.service import A1, A1_6, A2, B1, ROWS, TWO, WEB, http
 from tests.conformance.service import service as a_service
 from tests.kernel.cluster import NODES, Machine
@@ -81,9 +81,9 @@ def test_other_peoples_rules_stay_and_ours_go(kernel: Machine) -> None:
     service_iptables.apply(
         kernel, service_iptables.render(proxy("worker1", replace(ROWS[0], given=EVERYTHING)))
     )
-    assert service_iptables.intact(kernel)
+    assert service_iptables.intact(kernel, FAMILIES)
     service_iptables.remove(kernel)
-    assert not service_iptables.intact(kernel)
+    assert not service_iptables.intact(kernel, FAMILIES)
     assert service_iptables.observe(kernel) == ""
     left = kernel.run(["iptables-nft-save"]) + kernel.run(["ip6tables-nft-save"])
     assert theirs in left
@@ -94,9 +94,20 @@ def test_a_jump_that_somebody_took_away_is_missed_and_put_back(kernel: Machine) 
     text = service_iptables.render(proxy("worker1", ROWS[0]))
     service_iptables.apply(kernel, text)
     kernel.run(["ip6tables-nft", "-t", "nat", "-F", "PREROUTING"])
-    assert not service_iptables.intact(kernel)
+    assert not service_iptables.intact(kernel, FAMILIES)
     service_iptables.apply(kernel, text)
-    assert service_iptables.intact(kernel)
+    assert service_iptables.intact(kernel, FAMILIES)
+
+
+@pytest.mark.parametrize(
+    "tables", [("nat",), ("nat", "filter", "mangle")], ids=lambda tables: str(len(tables))
+)
+def test_a_family_that_somebody_took_away_is_missed(kernel: Machine, tables: tuple[str, ...]) -> None:
+    service_iptables.apply(kernel, service_iptables.render(proxy("worker1", ROWS[0])))
+    for table in tables:
+        kernel.nft(f"delete table ip6 {table}")
+    assert not service_iptables.intact(kernel, FAMILIES)
+    assert service_iptables.intact(kernel, ("ip",)), "a cluster without IPv6 misses nothing"
 
 
 def test_more_services_than_one_netlink_message_takes(kernel: Machine) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from netfns import service, service_flows
 from netfns.kernel import CommandError
-from netfns.service_types import Endpoint, Service
+from netfns.service_types import FAMILIES, Endpoint, Service
 from tests.conformance.service import A1, A2, B1, BALANCED, ROWS, TWO, WEB, WORKER1, http, local, ranges
 from tests.conformance.service import service as a_service
 from tests.kernel.cluster import NODES, Machine
@@ -183,6 +183,15 @@ def test_a_client_is_forgotten_after_the_timeout(serving: dict[str, Machine]) ->
         time.sleep(0.05)
 
 
+def test_a_family_that_somebody_took_away_is_missed(kernel: Machine) -> None:
+    desired = proxy("worker1", ROWS[0])
+    service.apply(kernel, service.render(desired))
+    assert service.intact(kernel, desired.families)
+    kernel.nft("delete table ip6 service")
+    assert not service.intact(kernel, desired.families)
+    assert service.intact(kernel, ("ip",)), "a cluster without IPv6 misses nothing"
+
+
 def test_what_stood_under_the_tables_name_does_not_stop_a_load(kernel: Machine) -> None:
     """A student's table, in which the sets are of other kinds."""
     kernel.nft(
@@ -190,11 +199,11 @@ def test_what_stood_under_the_tables_name_does_not_stop_a_load(kernel: Machine) 
         "chain translate { type filter hook input priority 0; }\n}"
     )
     service.apply(kernel, service.render(proxy("worker1", ROWS[0])))
-    assert service.intact(kernel)
+    assert service.intact(kernel, FAMILIES)
     kernel.nft("flush ruleset")
-    assert not service.intact(kernel)
+    assert not service.intact(kernel, FAMILIES)
     service.apply(kernel, service.render(proxy("worker1", ROWS[0])))
-    assert service.intact(kernel)
+    assert service.intact(kernel, FAMILIES)
     service.remove(kernel)
     assert service.observe(kernel) == ""
 
