@@ -1,11 +1,16 @@
 """The loop of the Python balancer: it accepts, asks python_balancer.py what to do, connects and relays.
 
     accept --> choose(servers, last) --> connect --> relay (relay.py) --> one line of log
-                 ^        | None: reset at once   `-- refused: choose again, at most twice
-                 |
-    states of the servers <-- twice a second: connect to each --> checked(state, passed)
-                 ^
-                 `-- a new configuration --> reload(servers, wanted)
+      |          ^        | None: reset at once   `-- refused: choose again, at most twice
+      |          |
+      |   states of the servers <-- twice a second: connect to each --> checked(state, passed)
+      |          ^
+      |          `-- a new configuration --> reload(servers, wanted)
+      `-- a sender outside of the source ranges: reset at once
+
+A server passes its check when it takes a connection and, where the frontend has a health-check port, its node answers
+there with 200. With externalTrafficPolicy Local a node without endpoints answers 503: it would take connections and
+lose them. What a node says itself is no lost packet, so one such failure is enough.
 
 The decisions are a module's with these three functions: the reference, or a student's file. A student's calls have a
 time limit, what they give back is looked at, and what they do wrong is told in `mistakes` of the statistics.
@@ -13,7 +18,8 @@ time limit, what they give back is looked at, and what they do wrong is told in 
 Invariants: a configuration that cannot be had as a whole (a line that does not parse, an address that is not
 there) changes nothing; a listening socket that stays in the configuration is never closed.
 
-Sources: HAProxy management guide, sections 9.1 and 9.3 (statistics, runtime API), whose words the table has.
+Sources: HAProxy management guide, sections 9.1 and 9.3 (statistics, runtime API), whose words the table has;
+Kubernetes, "Create an External Load Balancer" (health-check node port); RFC 9112, section 4 (status line).
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
 from types import FrameType
 from typing import Any
 
@@ -37,6 +44,7 @@ CONNECT_WAIT = 1.0  # seconds for a server to take a connection
 TRIES = 3  # servers that one client's connection is offered to
 CALL_LIMIT = 0.5  # seconds for one call of a student's function
 LOG_LINES = 1000
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
 BUSY_PAUSE = 0.2  # seconds without accepting when there are no descriptors left
 
 
@@ -69,10 +77,10 @@ class Decisions:
             self._note(mistake)
             return None
 
-    def checked(self, state: ServerState, passed: bool) -> ServerState:
+    def checked(self, state: ServerState, passed: bool, fall: int) -> ServerState:
         """See python_balancer.checked; the state as it was when the function makes a mistake."""
         try:
-            new = self._call("checked", state, passed, RISE, FALL)
+            new = self._call("checked", state, passed, RISE, fall)
             if type(new) is ServerState and new.server == state.server:
                 return new
             raise Mistake(f"checked: want the server's new ServerState, got {new!r:.60}")
@@ -191,9 +199,10 @@ class PythonBalancer:
         """Try every server that may get connections, again and again."""
         while True:
             servers = [state.server for state in backend.states if not state.draining]
-            results = await asyncio.gather(*(_answers(server) for server in servers))
-            for server, passed in zip(servers, results, strict=True):
-                backend.change(server, lambda state, passed=passed: self._decisions.checked(state, passed))  # type: ignore[misc]
+            port = backend.frontend.health_check_port
+            results = await asyncio.gather(*(_check_of(server, port) for server in servers))
+            for server, result in zip(servers, results, strict=True):
+                backend.change(server, lambda state, result=result: self._decisions.checked(state, *result))  # type: ignore[misc]
             await asyncio.sleep(INTER)
 
     # ------------------------------------------------------------ connections
@@ -214,6 +223,9 @@ class PythonBalancer:
     async def _serve(self, backend: Backend, client: socket.socket, address: tuple[Any, ...]) -> None:
         """Give one client's connection to a server, and see it through."""
         where = f"{_pair(*address[:2])} -> {backend.frontend.owner}"
+        if not _may_connect(address[0], backend.frontend.source_ranges):
+            self._refuse(backend, client, f"{where}: refused: the sender is in none of the source ranges")
+            return
         for _ in range(TRIES):
             index = self._decisions.choose(backend.states, backend.last)
             if index is None:
@@ -230,8 +242,11 @@ class PythonBalancer:
                 self.log.append(f"{where} -> {server.node}: {error.strerror or 'no answer'}: try another")
             finally:
                 self._leave(backend, server)
+        self._refuse(backend, client, f"{where}: refused: no server is up")
+
+    def _refuse(self, backend: Backend, client: socket.socket, why: str) -> None:
         backend.refused += 1
-        self.log.append(f"{where}: refused: no server is up")
+        self.log.append(why)
         relay.be_abrupt(client)
         client.close()
 
@@ -320,8 +335,36 @@ async def _connect(server: Server) -> socket.socket:
     return connection
 
 
+def _may_connect(sender: str, ranges: Sequence[str]) -> bool:
+    """Whether an address is in one of the ranges (CIDRs); no ranges: everybody is."""
+    return not ranges or any(ip_address(sender) in ip_network(text, strict=False) for text in ranges)
+
+
+async def _check_of(server: Server, health_check_port: int) -> tuple[bool, int]:
+    """One health check: whether it passed, and the failures in a row after which such a one takes the server down."""
+    if not health_check_port:
+        return await _answers(server), FALL
+    answers, status = await asyncio.gather(_answers(server), _health(server.address, health_check_port))
+    return answers and status == 200, 1 if status not in (0, 200) else FALL
+
+
+async def _health(address: str, port: int) -> int:
+    """The status with which a node answers at a health-check port within INTER seconds; 0 when it does not."""
+    try:
+        async with asyncio.timeout(INTER):
+            reader, writer = await asyncio.open_connection(address, port)
+            try:
+                writer.write(HEALTH)
+                version, status, *_ = (await reader.readline()).split()
+            finally:
+                writer.close()
+        return int(status) if version.startswith(b"HTTP/") else 0
+    except (OSError, ValueError):
+        return 0
+
+
 async def _answers(server: Server) -> bool:
-    """One health check: whether the server takes a connection within INTER seconds."""
+    """Whether the server takes a connection within INTER seconds."""
     try:
         async with asyncio.timeout(INTER):
             (await _connect(server)).close()

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,36 @@ def test_it_serves_its_class_without_rights_and_is_started_again(served: Running
     assert any(
         "the Python balancer ended with status 137: it is started again" in note for note in notes(served)
     )
+
+
+def test_it_asks_nodes_for_their_health_and_keeps_to_source_ranges(lab: RunningLab) -> None:
+    def up() -> set[str]:
+        (frontend,) = json.loads(control(lab, "/stat.json"))["frontends"]
+        return {server["node"] for server in frontend["servers"] if server["status"] == "UP"}
+
+    def answered() -> bool:
+        found = address(lab, "python")
+        return bool(found) and lab.fetch("outside", f"http://{found}/hostname") == "echo"
+
+    def answers_as(wanted: bool) -> bool:
+        return answered() == wanted
+
+    lab.apply(MANIFEST)
+    try:
+        (pod,) = lab.ready_pods(1, NAMESPACE)
+        wait_until(answered, SERVED, "an answer through lb2", every=0.1)
+        wait_until(lambda: len(up()) == 3, SERVED, "three servers by policy Cluster", every=0.1)
+        spec = '{"spec": {"externalTrafficPolicy": "Local"}}'
+        lab.kubectl("patch", "service", "python", "-n", NAMESPACE, "-p", spec)
+        wait_until(lambda: up() == {pod["spec"]["nodeName"]}, SERVED, "the pod's node alone", every=0.1)
+        assert all(answered() for _ in range(6))
+        for ranges, open_ in (("192.0.2.0/24", False), ("203.0.113.0/24", True)):
+            spec = f'{{"spec": {{"loadBalancerSourceRanges": ["{ranges}"]}}}}'
+            lab.kubectl("patch", "service", "python", "-n", NAMESPACE, "-p", spec)
+            wait_until(partial(answers_as, open_), SERVED, f"{ranges}: {open_}", every=0.1)
+        assert "refused: the sender is in none of the source ranges" in control(lab, "/log")
+    finally:
+        lab.delete(MANIFEST)
 
 
 STUDENT = """

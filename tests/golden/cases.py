@@ -198,7 +198,7 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "overlay.ip": lambda: overlay.render(OVERLAY).ip,
     "overlay.bridge": lambda: overlay.render(OVERLAY).bridge,
     "haproxy.cfg": lambda: balancer.render(replace(BALANCER, frontends=(*BALANCER.frontends, CHOOSY))),
-    "balancer.cfg": lambda: python_balancer_config.render(BALANCER.frontends),
+    "balancer.cfg": lambda: python_balancer_config.render((*BALANCER.frontends, CHOOSY)),
     "cluster.zone": lambda: dns.render(NAMES),
     "policy.nft": lambda: policy.render(policy_rules(WEB_POD, API_POD)),
     "policy-change.nft": lambda: policy.render_change(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from netfns.balancer_types import Server, ServerState
 from netfns.python_balancer import checked, choose, reload
 from netfns.python_balancer_config import parse, render
-from tests.golden.cases import BALANCER
+from tests.golden.cases import BALANCER, CHOOSY
 
 A, B, C = (Server(f"worker{number}", f"192.168.50.2{number}", 30080) for number in (1, 2, 3))
 states = st.builds(
@@ -88,7 +88,8 @@ def test_no_server_with_connections_is_forgotten(servers: list[ServerState], wan
 
 
 def test_the_text_says_what_is_served() -> None:
-    assert parse(render(BALANCER.frontends)) == BALANCER.frontends
+    frontends = (*BALANCER.frontends, CHOOSY)
+    assert parse(render(frontends)) == frontends
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,10 @@ def test_the_text_says_what_is_served() -> None:
         ("frontend a 192.168.50.200 80\n  server worker1 nowhere 30080", "line 2: 'nowhere': want an IP"),
         ("frontend a 192.168.50.200 65536", "line 1: '65536': want a port, 1-65535"),
         ("frontend a 192.168.50.200 ²", "want a port"),
+        ("frontend a 192.168.50.200 80\n  allow everybody", "line 2: 'everybody': want a range of addresses"),
+        ("frontend a 192.168.50.200 80\n  allow", "line 2: 'allow': want"),
+        ("frontend a 192.168.50.200 80\n  health 0", "line 2: '0': want a port, 1-65535"),
+        ("allow 10.0.0.0/8", "line 1"),
         ("\n\nbackend a", "line 3: 'backend a': want `frontend NAME ADDRESS PORT`"),
     ],
 )

@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from netfns import python_balancer, python_balancer_server
-from netfns.balancer_types import Frontend, Server
+from netfns.balancer_types import Frontend, Server, ServerState
 from netfns.python_balancer_config import render
 from netfns.python_balancer_control import answer
 from netfns.python_balancer_server import Decisions, Mistake, PythonBalancer
 
 HOST = "127.0.0.1"
+ADDRESSES = (HOST, "127.0.0.2", "127.0.0.3")  # of the nodes a, b and c
 
 
 def free_port() -> int:
@@ -27,12 +28,12 @@ def free_port() -> int:
 class Echo:
     """A server that says its name, then sends back what it gets until the end of it."""
 
-    def __init__(self, name: str) -> None:
-        self.server = Server(name, HOST, free_port())
+    def __init__(self, name: str, address: str = HOST) -> None:
+        self.server = Server(name, address, free_port())
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._listener = await asyncio.start_server(self._one, HOST, self.server.port)
+        self._listener = await asyncio.start_server(self._one, self.server.address, self.server.port)
 
     def stop(self) -> None:
         if self._listener is not None:
@@ -50,13 +51,14 @@ class Stage:
     """A balancer in front of the servers a, b and c; `serve` names those in its configuration."""
 
     def __init__(self, decisions: Decisions) -> None:
-        self.echoes = {name: Echo(name) for name in "abc"}
+        self.echoes = {name: Echo(name, address) for name, address in zip("abc", ADDRESSES, strict=True)}
         self.port = free_port()
         self.balancer = PythonBalancer(decisions)
 
-    def serve(self, names: str) -> str:
+    def serve(self, names: str, ranges: tuple[str, ...] = (), health_check_port: int = 0) -> str:
         servers = tuple(self.echoes[name].server for name in names)
-        return self.load(render([Frontend("default/web:http", HOST, self.port, servers)]))[1]
+        frontend = Frontend("default/web:http", HOST, self.port, servers, ranges, health_check_port)
+        return self.load(render([frontend]))[1]
 
     def load(self, configuration: str) -> tuple[str, str]:
         return answer(self.balancer, "POST", "/reload", configuration)
@@ -160,6 +162,86 @@ def test_without_a_server_a_client_is_reset_at_once() -> None:
         assert stage.balancer.log[-1].endswith("refused: no server is up")
 
     play(story)
+
+
+def test_a_sender_outside_of_the_ranges_is_reset_and_costs_no_turn() -> None:
+    async def story(stage: Stage) -> None:
+        assert stage.serve("ab", ("203.0.113.0/24", "192.0.2.7/32")) == ""
+        assert await stage.ask() == b""
+        assert stage.balancer.log[-1].endswith("refused: the sender is in none of the source ranges")
+        assert stage.balancer.statistics()["frontends"][0]["refused"] == 1
+        assert stage.serve("ab", ("203.0.113.0/24", "127.1.2.3/8")) == ""
+        assert [await stage.ask(), await stage.ask()] == [b"a", b"b"]
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("reply", "well"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", False),
+        (b"nothing of HTTP", False),
+        (b"\n", False),
+        (b"", False),
+    ],
+)
+def test_a_node_is_asked_for_its_health_by_http(reply: bytes, well: bool) -> None:
+    """Node a says 200 all the time, node b the `reply`: both take connections."""
+
+    async def story(stage: Stage) -> None:
+        port, said = free_port(), {HOST: b"HTTP/1.0 200 OK\r\n\r\n", ADDRESSES[1]: reply}
+        asked: list[bytes] = []
+
+        async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(said[writer.get_extra_info("sockname")[0]])
+            writer.close()
+
+        async with await asyncio.start_server(one, [HOST, ADDRESSES[1]], port):
+            assert stage.serve("ab", health_check_port=port) == ""
+            await until(lambda: len(asked) > 8)
+            assert asked[0].startswith(b"GET /healthz HTTP/1.")
+            assert (stage.status("a"), stage.status("b")) == ("UP", "UP" if well else "DOWN")
+            said[ADDRESSES[1]] = said[HOST]
+            await until(lambda: stage.status("b") == "UP")
+            stage.echoes["b"].stop()
+            await until(lambda: stage.status("b") == "DOWN")
+        await until(lambda: stage.status("a") == "DOWN")
+        stage.serve("a")
+        await until(lambda: stage.status("a") == "UP")
+
+    play(story)
+
+
+def test_a_node_that_says_no_is_down_at_once_and_one_that_is_not_heard_after_two_failures() -> None:
+    falls: list[int] = []
+
+    def checked(state: ServerState, passed: bool, rise: int, fall: int) -> ServerState:
+        falls.append(fall)
+        return python_balancer.checked(state, passed, rise, fall)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 503 Service Unavailable\r\n\r\n")
+        writer.close()
+
+    async def story() -> None:
+        module = types.SimpleNamespace(
+            choose=python_balancer.choose, checked=checked, reload=python_balancer.reload
+        )
+        stage, port = Stage(Decisions(module, limited=False)), free_port()
+        await stage.echoes["a"].start()
+        stage.serve("a", health_check_port=port)
+        await until(lambda: stage.status("a") == "DOWN")
+        assert falls == [2, 2]
+        async with await asyncio.start_server(refuse, HOST, port):
+            await until(lambda: falls[-1] == 1)
+        for backend in stage.balancer.backends.values():
+            stage.balancer._close(backend)
+        stage.echoes["a"].stop()
+
+    asyncio.run(story())
 
 
 def test_a_server_that_is_taken_out_drains() -> None:
