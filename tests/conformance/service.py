@@ -31,6 +31,9 @@ INTERNAL_POLICY = 'Kubernetes, "Service Internal Traffic Policy"; KEP-2086'
 # Rows that a proxy mode cannot do: mode -> row -> why.
 _ACCEPTED = "the proxy accepts before it can look who comes: refused, not dropped"
 NO_RULE = "kube-proxy's iptables mode has rules for what Services have, and none for what they do not have"
+_NO_SOCKETS = (
+    "the proxy has sockets for TCP and UDP only: such a Service is refused, as one without endpoints"
+)
 UNABLE: dict[str, dict[str, str]] = {
     "iptables": {
         "no such port": NO_RULE,
@@ -38,6 +41,7 @@ UNABLE: dict[str, dict[str, str]] = {
         "no such service": NO_RULE,
     },
     "userspace": {
+        **dict.fromkeys(("SCTP", "SCTP node port", "SCTP hairpin", "IPv6 SCTP"), _NO_SOCKETS),
         "balancer's address, sender not in the ranges": _ACCEPTED,
         "balancer's address, pod not in the ranges": _ACCEPTED,
     },
@@ -635,6 +639,56 @@ ROWS = (
         "both families alike",
         SOURCE_IP,
         kept={"a1": True},
+    ),
+    Row(
+        "SCTP",
+        (service(http(A1, B1, protocol="SCTP")),),
+        "a2",
+        (WEB, 80),
+        "for every protocol that a port may have",
+        f"{SERVICE}: Supported protocols",
+        protocol="SCTP",
+        kept={"a1": True, "b1": True},
+    ),
+    Row(
+        "SCTP node port",
+        (service(http(A1, B1, protocol="SCTP", node_port=30080)),),
+        "outside",
+        (WORKER1, 30080),
+        "masqueraded as the others are",
+        f"{SERVICE}: Supported protocols",
+        protocol="SCTP",
+        kept={"a1": False, "b1": False},
+    ),
+    Row(
+        "SCTP hairpin",
+        (service(http(A1, protocol="SCTP")),),
+        "a1",
+        (WEB, 80),
+        "it must not answer itself",
+        f"{SERVICE}: Supported protocols",
+        protocol="SCTP",
+        kept={"a1": False},
+    ),
+    Row(
+        "SCTP, no endpoints",
+        (service(http(protocol="SCTP")),),
+        "a2",
+        (WEB, 80),
+        "refuse at once",
+        f"{SERVICE}: Supported protocols",
+        protocol="SCTP",
+        want="refused",
+    ),
+    Row(
+        "IPv6 SCTP",
+        (service(http(A1_6, B1_6, protocol="SCTP"), cluster_ips=(WEB6,)),),
+        "a2",
+        (WEB6, 80),
+        "both families alike",
+        f"{SERVICE}: Supported protocols",
+        protocol="SCTP",
+        kept={"a1": True, "b1": True},
     ),
     Row(
         "affinity",

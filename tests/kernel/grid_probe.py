@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-inside: Callable[[str], AbstractContextManager[None]] = globals()["inside"]  # given by sandbox.py
+# Given by sandbox.py.
+inside: Callable[[str], AbstractContextManager[None]] = globals()["inside"]
+sctp_packet: Callable[..., bytes] = globals()["sctp_packet"]
 
 SCTP = 132
 NETLINK_NETFILTER = 12
@@ -77,7 +79,10 @@ def probe(probes: list[list[Any]], deadline: float) -> dict[str, Any]:
         for number in order:
             sender, _, destination, protocol, port, _ = probes[number]
             if protocol == "SCTP":
-                senders[sender, family_of(destination)].sendto(init_chunk(number, port), (destination, 0))
+                init = sctp_packet(
+                    20000 + number, port, 1, number + 1
+                )  # the initiate tag says which probe it is
+                senders[sender, family_of(destination)].sendto(init, (destination, 0))
                 continue
             kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
             with inside(sender):
@@ -130,30 +135,6 @@ def answered(client: socket.socket) -> bool:
         if error.errno != errno.EAGAIN:
             raise
         return False
-
-
-def init_chunk(number: int, port: int) -> bytes:
-    """An SCTP packet with an INIT chunk, whose initiate tag says which probe it is. RFC 9260, section 3.3.2."""
-    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, number + 1, 65536, 1, 1, 1)
-    head = struct.pack("!HHI", 20000 + number, port, 0)
-    return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
-
-
-def crc32c(data: bytes) -> int:
-    """RFC 9260, appendix A."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
-
-
-def crc_row(value: int) -> int:
-    for _ in range(8):
-        value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
-    return value
-
-
-CRC_TABLE = [crc_row(value) for value in range(256)]
 
 
 def forget(netns: str) -> dict[str, Any]:

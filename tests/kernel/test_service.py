@@ -45,7 +45,7 @@ def listen_everywhere(cluster: dict[str, Machine]) -> None:
         overlay.apply(cluster[node], overlay.render(overlay_of(node)))
     for pod in PODS:
         for address in pod_addresses(pod):
-            for protocol in ("TCP", "UDP"):
+            for protocol in ("TCP", "UDP", "SCTP"):
                 for port in (8080, 8081):
                     cluster[pod].listen(address, port, protocol)
 
