@@ -367,6 +367,6 @@ def intact(kernel: Kernel, families: Iterable[str]) -> bool:
 
 
 def remove(kernel: Kernel) -> None:
-    """Take both tables away."""
+    """Take both tables away, and with them the memory of clients. Raises CommandError."""
     for family in FAMILIES:
         kernel.nft(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n")

@@ -30,7 +30,9 @@ CLIENTS = 65535  # that one service port remembers; whoever comes then is served
 
 
 def name_of(owner: str) -> str:
-    """The chain and the map of clients of one service port; nft takes no colon in a name."""
+    """The name of both the chain and the map of clients of one service port, `affinity-default/web/http`; nft takes
+    no colon in a name.
+    """
     return f"affinity-{owner.replace(':', '/')}"
 
 
@@ -50,13 +52,15 @@ def numbers(endpoints: Iterable[Endpoint]) -> dict[Endpoint, int]:
 
 
 def declaration(address: str) -> str:
-    """What the map of clients is; `address` is ipv4_addr or ipv6_addr."""
+    """What stands between the braces of the map of clients; `address` is its key's type, ipv4_addr or ipv6_addr."""
     return f"type {address} : mark; size {CLIENTS}; flags dynamic,timeout;"
 
 
 def rules(owner: str, timeout: int, ip: str) -> list[str]:
-    """The rules of a service port's chain. With 0 in the connection's mark it asks, and when the client is
-    known, its time begins anew; otherwise it remembers.
+    """The rules of a service port's chain; `timeout` is in seconds, 1 to 86400, and `ip` is ip or ip6.
+
+    With 0 in the connection's mark it asks, and when the client is known, its time begins anew; otherwise it
+    remembers.
 
     An entry that is there keeps its old value when it is updated, so to remember is to delete it first; but
     not to refresh it, for deleted entries stay in the kernel's way until it sweeps, once in a second.

@@ -28,7 +28,11 @@ from netfns.service_verdict import allowed_sources
 
 
 class Element(NamedTuple):
-    """One element of a set, or with a `value` of a map, in the table of `family` (ip or ip6)."""
+    """One element of a set, or with a `value` of a map, in the table of `family` (ip or ip6).
+
+    `place` is the set's or map's name (service.PLACES), `key` and `value` are as nft writes them, and `owner` is the
+    service port, `default/web:http`; of an element of `cluster_ips` the service, `default/web`.
+    """
 
     family: str
     place: str
@@ -46,7 +50,7 @@ class Element(NamedTuple):
 @dataclass(frozen=True)
 class Rules:
     """What services bring to a node: elements, those of this node's own frontends last; the picks that they
-    name; and the service ports (family, owner, timeout) whose clients keep their endpoint.
+    name, as (family, pick); and the service ports whose clients keep their endpoint, as (family, owner, seconds).
     """
 
     elements: tuple[Element, ...]

@@ -34,7 +34,7 @@ _STICKY, _LOCAL = 1 << 29, 1 << 28
 @dataclass(frozen=True, order=True)
 class Pick:
     """One way to choose. `count` endpoints for everybody; with `local`, `short_cut` ones for senders of the
-    cluster; `sticky`: a client keeps the one that it had.
+    cluster; `sticky`: a client keeps the one that it had. Both counts are 0 to MOST, and not both 0.
     """
 
     count: int
@@ -44,7 +44,9 @@ class Pick:
 
     @property
     def number(self) -> str:
-        """How the map `services` writes it: the number of endpoints, with bits above it for what is special."""
+        """How the map `services` writes it: `count` in bits 0-13, `short_cut` in bits 14-27, bit 28 for `local`, bit
+        29 for `sticky`. Where nothing is special that is the count alone, in decimal: `3`.
+        """
         special = _STICKY * self.sticky | _LOCAL * self.local | self.short_cut << 14
         return f"0x{special | self.count:08x}" if special else str(self.count)
 
@@ -67,7 +69,9 @@ def pick_of(frontend: Frontend) -> Pick:
 
 
 def choices(frontend: Frontend) -> Iterator[tuple[int, Endpoint]]:
-    """Every choice of a frontend, with its endpoint."""
+    """Every choice of a frontend, with its endpoint: from 0 on those of everybody, from SHORT_CUT on those of the
+    cluster's senders.
+    """
     yield from enumerate(frontend.endpoints[:MOST])
     yield from enumerate(frontend.short_cut[:MOST], SHORT_CUT)
 
@@ -80,7 +84,8 @@ def pickers(picks: Iterable[Pick]) -> list[tuple[Pick, str]]:
 def chains(picks: Iterable[Pick], words: dict[str, str]) -> dict[str, list[str]]:
     """The rules of every chain that the picks need, name -> rules. A chain comes after those that it names.
 
-    `words` are the family's: `ip`, `key`, `pods`, `masquerade`.
+    `words` are the family's: `ip` (ip or ip6), `key` (the expression `address . protocol . port` of a packet), `pods`
+    (the pod range, a CIDR), `masquerade` (the mark's bit, as 0x00010000).
     """
     found: dict[str, list[str]] = {}
     for pick in sorted(set(picks)):
