@@ -34,7 +34,8 @@ class MasqueradeAgent(Agent):
 
     async def rules_changed(self) -> None:
         """Somebody else has changed the node's rules: load the table again if it is gone."""
-        if self._applied is not None and not await asyncio.to_thread(masquerade.intact, self._machine):
+        held = self._applied
+        if held is not None and not await asyncio.to_thread(masquerade.intact, self._machine, held):
             self.resync()
 
     async def reconcile(self) -> None:

@@ -35,8 +35,8 @@ class Masquerade:
 
 
 def render(desired: Masquerade) -> str:
-    """Write the whole ruleset, an `nft -f` text that replaces the tables `ip masquerading` and `ip6
-    masquerade`.
+    """Write the whole ruleset, an `nft -f` text that replaces the tables `ip masquerading` and
+    `ip6 masquerading`.
     """
     return "".join(_table(desired, cidr) for cidr in desired.pod_cidrs)
 
@@ -86,7 +86,6 @@ def observe(kernel: Kernel) -> str:
     return "".join(texts)
 
 
-def intact(kernel: Kernel) -> bool:
-    """Whether every table that is there has its rule, and one is there."""
-    tables = observe(kernel)
-    return bool(tables) and tables.count("@inside masquerade") == tables.count(f" {TABLE} {{")
+def intact(kernel: Kernel, desired: Masquerade) -> bool:
+    """Whether the rule of each of the pod ranges is there."""
+    return observe(kernel).count("@inside masquerade") == len(desired.pod_cidrs)

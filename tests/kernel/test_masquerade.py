@@ -55,3 +55,11 @@ def test_a_machine_that_is_no_node_is_outside() -> None:
 
 def test_what_a_node_sends_is_left_alone() -> None:
     assert not masquerade.evaluate(DESIRED, "192.168.50.21", "203.0.113.10")
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_a_table_that_somebody_deleted_is_missed(kernel: Machine, family: str) -> None:
+    masquerade.apply(kernel, masquerade.render(DESIRED))
+    assert masquerade.intact(kernel, DESIRED)
+    kernel.run(["nft", "delete", "table", family, masquerade.TABLE])
+    assert not masquerade.intact(kernel, DESIRED)
