@@ -174,13 +174,13 @@ def process_of(pid: int) -> Process | None:
 
 
 def children(pid: int) -> list[int]:
-    """The direct children of a process, quickly."""
+    """The direct children of a process, quickly; none of one that is gone."""
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
+    try:
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
             found += (int(word) for word in path.read_text().split())
-        except OSError:
-            continue
+    except OSError:  # it, or one of its threads, has just ended
+        pass
     return found
 
 
