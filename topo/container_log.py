@@ -53,15 +53,24 @@ def last_output(path: str, size: int) -> bytes:
 
 
 class LogWriter:
-    """Writes records. Raises OSError when the file cannot be opened; a full disk loses output, never the container."""
+    """Writes records. Raises OSError when the file cannot be opened; a full disk loses output, never the container.
+
+    The file is there from the beginning, and open from the first output on: most containers of a large lab say nothing,
+    and each descriptor that is open costs at every start of another container.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._open()
+        self._file: int | None = None
+        os.close(self._create())
 
-    def _open(self) -> None:
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    def _create(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def _open(self) -> int:
+        self._file = self._create()
         self._size = os.fstat(self._file).st_size
+        return self._file
 
     def write(self, stream: str, data: bytes) -> None:
         """Add what the container wrote to `stream` just now."""
@@ -71,7 +80,8 @@ class LogWriter:
         if rest:
             records.append(b"%sP %s\n" % (head, rest))
         try:
-            self._size += os.write(self._file, b"".join(records))
+            file = self._open() if self._file is None else self._file
+            self._size += os.write(file, b"".join(records))
             if self._size > LIMIT:
                 os.rename(self._path, rotated(self._path))
                 self.close()
@@ -81,7 +91,9 @@ class LogWriter:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def _now() -> str:

@@ -87,6 +87,18 @@ def test_the_last_output(tmp_path: Path) -> None:
     assert last_output(str(path), 10**6) == b"".join(b"%d\n" % number for number in range(1000))
 
 
+def test_a_log_is_there_before_anything_is_written_and_keeps_no_file_open_until_then(tmp_path: Path) -> None:
+    def files() -> int:
+        return len(tuple(Path("/proc/self/fd").iterdir()))
+
+    path, before = tmp_path / "log", files()
+    writer = LogWriter(str(path))
+    assert (path.read_bytes(), files()) == (b"", before)
+    writer.write("stdout", b"late\n")
+    writer.close()
+    assert (last_output(str(path), 9), files()) == (b"late\n", before)
+
+
 def test_following_sees_what_is_added_through_a_rotation_until_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
