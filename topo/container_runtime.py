@@ -13,18 +13,21 @@ forker hurts nobody: others are started, and given the pipes, which the supervis
 
 Requests:  {"id", "container": {...}} with a pidfd of the pod, perhaps of a pid namespace to join
            {"adopt": PATH, "streams": [...]} with the pipes of a container that runs already
-Answers:   {"id", "pid", "streams"} with a pidfd, its outputs and, if it has one, its input
+Answers:   {"id", "pid", "streams"} with a pidfd, its outputs and, if it has one, its input; with "started": true for
+           one that only waits, and does
            {"id", "started": true} when a container's program runs; {"id", "error", "errno"} when it cannot
            {"drained": PATH} when all that a container wrote is in its log
 
 Sources: clone(2), setns(2), mount_namespaces(7), pid_namespaces(7).
 """
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from topo import forker, rootfs, syscalls, wire
@@ -32,13 +35,27 @@ from topo.container_log import LogWriter
 from topo.forker import POD_NAMESPACES
 from topo.home import Home
 from topo.native import Chain
-from topo.native_container import chain_of, is_native, refusal
+from topo.native_container import SETTLED, WAIT, chain_of, is_native, refusal
 from topo.serving import Server
 from topo.stdio import Stdio
 
+KILLED = "killed before its program ran"
 _CHUNK = 1 << 16
 _NAME = "containers"
 _EVERY_KIND = POD_NAMESPACES | syscalls.CLONE_NEWNS
+
+
+@dataclass(frozen=True)
+class _Forked:
+    """A container whose first process is there. report: this end of the stream or channel to it."""
+
+    request: int
+    spec: dict[str, Any]
+    pid: int
+    pidfd: int
+    stdio: Stdio
+    log: LogWriter
+    report: socket.socket
 
 
 class ContainerRuntime(Server):
@@ -55,13 +72,15 @@ class ContainerRuntime(Server):
     def serve(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
         """Start a container, or take over the outputs of one. Raises OSError, ValueError."""
         if "adopt" in message:
+            log = LogWriter(message["adopt"])
             outputs = dict(zip((os.dup(one) for one in descriptors), message["streams"], strict=True))
-            self._read_outputs(message["adopt"], outputs)
+            self._read_outputs(message["adopt"], log, outputs)
         else:
             self._start(message["id"], message["container"], *descriptors)
 
     def _start(self, request: int, spec: dict[str, Any], pod: int, pids: int | None = None) -> None:
         native = is_native(spec)
+        log = LogWriter(spec["log"])
         stdio = Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
         # The end of a stream raises SIGPIPE in whoever writes to it; packets keep the description in one piece.
         report, theirs = socket.socketpair() if native else wire.pair()
@@ -80,23 +99,58 @@ class ContainerRuntime(Server):
                 pidfd = os.pidfd_open(pid)
             else:
                 pid, pidfd = self._fork(pod, theirs.fileno(), stdio, pids)
+        except BaseException:
+            log.close()
+            stdio.close_ours()
+            raise
         finally:
             self._home.return_to(_EVERY_KIND if native else syscalls.CLONE_NEWNS)
             stdio.close_theirs()
             theirs.close()
-        given = [pidfd, *stdio.outputs, *([] if stdio.input is None else [stdio.input])]
-        self.answer({"id": request, "pid": pid, "streams": list(stdio.outputs.values())}, given)
-        os.close(pidfd)
-        if stdio.input is not None and stdio.input not in stdio.outputs:
-            os.close(stdio.input)  # the kubelet's copy is the only one: when it closes that, the input ends
-        self._read_outputs(spec["log"], stdio.outputs)
         if chain is not None:
             self._chains[spec["log"]] = chain
+        forked = _Forked(request, spec, pid, pidfd, stdio, log, report)
+        if spec["standin"] == WAIT:
+            self.wait_for(report.fileno(), lambda: self._has_settled(forked))
+        else:
+            self._tell(forked)
+            self._let_run(forked)
+
+    def _has_settled(self, forked: _Forked) -> None:
+        """A container that only waits has said that nothing can fail any more, or has ended before."""
+        error = self._chains[forked.spec["log"]].errno
+        if forked.report.recv(len(SETTLED)) == SETTLED and not error:
+            self._tell(forked, started=True)
+            with contextlib.suppress(BrokenPipeError):  # killed meanwhile, which its pidfd tells
+                forked.report.send(b".")
+            # It sees by this end that it was told by one who lives, and closes its own.
+            self.hand_over(forked.report.fileno(), lambda: self.forget(forked.report.detach()))
+        else:
+            self._tell(forked)
+            text = refusal(forked.spec, error) if error else KILLED
+            self.answer({"id": forked.request, "error": text, "errno": None})
+            self.forget(forked.report.detach())
+
+    def _tell(self, forked: _Forked, **more: bool) -> None:
+        """Tell the supervisor of a process, and from now on write its log."""
+        stdio, spec = forked.stdio, forked.spec
+        given = [forked.pidfd, *stdio.outputs, *([] if stdio.input is None else [stdio.input])]
+        streams = list(stdio.outputs.values())
+        self.answer({"id": forked.request, "pid": forked.pid, "streams": streams, **more}, given)
+        os.close(forked.pidfd)
+        if stdio.input is not None and stdio.input not in stdio.outputs:
+            os.close(stdio.input)  # the kubelet's copy is the only one: when it closes that, the input ends
+        self._read_outputs(spec["log"], forked.log, stdio.outputs)
+
+    def _let_run(self, forked: _Forked) -> None:
+        """Now that the supervisor knows of it, tell it so, and see whether it becomes its program."""
+        spec, report = forked.spec, forked.report
+        if is_native(spec):
             report.send(b".")
         else:
             wire.send(report, {word: spec[word] for word in ("argv", "env", "working_dir", "standin")})
         descriptor = report.detach()
-        self.wait_for(descriptor, lambda: self._has_started(request, descriptor, spec))
+        self.wait_for(descriptor, lambda: self._has_started(forked.request, descriptor, spec))
 
     def _clone(self, chain: Chain, pids: int | None) -> int:
         """Start a chain in a pid namespace of its own, or beside another process. Returns its pid."""
@@ -121,7 +175,7 @@ class ContainerRuntime(Server):
         try:
             error = os.read(report, _CHUNK).decode(errors="replace")
         except ConnectionResetError:
-            error = "killed before its program ran"
+            error = KILLED
         self.forget(report)
         chain = self._chains.get(spec["log"])
         if chain is not None and chain.errno:
@@ -129,9 +183,8 @@ class ContainerRuntime(Server):
         answer = {"error": error, "errno": None} if error else {"started": True}
         self.answer({"id": request, **answer})
 
-    def _read_outputs(self, path: str, outputs: dict[int, str]) -> None:
-        """From now on, write what comes out of a container into its log. Raises OSError."""
-        log = LogWriter(path)
+    def _read_outputs(self, path: str, log: LogWriter, outputs: dict[int, str]) -> None:
+        """From now on, write what comes out of a container into its log, which is at `path`."""
         open_ = set(outputs)
 
         def read(descriptor: int, stream: str) -> None:

@@ -4,6 +4,9 @@
           ──> read: until the supervisor knows of it    send: SIGPIPE ends it when whoever should have told is gone
           ──> execve, or sigwait until SIGTERM or SIGINT and _exit(0)
 
+One that only waits says SETTLED before it reads: nothing can fail any more then, so that the supervisor is told once
+that it is there and that it runs. Whether a program can be executed is seen only when it has been told to.
+
 What `topo.container` says in Python, said by topo.native.
 
 Source: the OCI runtime specification, "Lifecycle"; Kubernetes' build/pause/linux/pause.c; pid_namespaces(7).
@@ -23,6 +26,7 @@ from topo.stdio import Stdio
 from topo.syscalls import PR_SET_NAME
 
 WAIT = "wait"  # in place of a stand-in's "module:function"
+SETTLED = b"settled"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LAST_DESCRIPTOR = (1 << 32) - 1
 _IGNORE, _DEFAULT = 1, 0  # SIG_IGN, SIG_DFL
@@ -40,8 +44,8 @@ def chain_of(spec: Mapping[str, Any], report: int, stdio: Stdio) -> Chain:
     To be called within the container's root. Raises OSError when there is no such program.
     """
     if spec["standin"] == WAIT:
-        return Chain([*_settled(report, stdio), *_waiting(spec, report)], _ENDS)
-    return Chain([*_settled(report, stdio), *_executing(spec)])
+        return Chain([*_settling(report, stdio), *_waiting(spec, report)], _ENDS)
+    return Chain([*_settling(report, stdio), *_told(report), *_executing(spec)])
 
 
 def refusal(spec: Mapping[str, Any], number: int) -> str:
@@ -49,8 +53,8 @@ def refusal(spec: Mapping[str, Any], number: int) -> str:
     return f'exec: "{spec["argv"][0]}": {os.strerror(number).lower()}'
 
 
-def _settled(report: int, stdio: Stdio) -> list[Call]:
-    """What both have in common, until the supervisor knows of the process."""
+def _settling(report: int, stdio: Stdio) -> list[Call]:
+    """What both have in common."""
     terminal: list[Call] = [("ioctl", 0, termios.TIOCSCTTY, 0)] if stdio.tty else []
     return [
         ("setsid",),
@@ -60,9 +64,12 @@ def _settled(report: int, stdio: Stdio) -> list[Call]:
         ("close_range", report + 1, _LAST_DESCRIPTOR, 0),
         ("mount", b"proc", b"/proc", b"proc", PROC_FLAGS, None),
         ("signal", signal.SIGPIPE, address("_exit")),
-        ("read", report, bytes(8), 1),
-        ("send", report, b"", 0, 0),
     ]
+
+
+def _told(report: int) -> list[Call]:
+    """Until the supervisor knows of the process."""
+    return [("read", report, bytes(8), 1), ("send", report, b"", 0, 0)]
 
 
 def _waiting(spec: Mapping[str, Any], report: int) -> list[Call]:
@@ -73,6 +80,8 @@ def _waiting(spec: Mapping[str, Any], report: int) -> list[Call]:
         # They are blocked, and sigwait takes them: this is only to be seen as having decided about them.
         ("signal", signal.SIGTERM, address("_exit")),
         ("signal", signal.SIGINT, address("_exit")),
+        ("send", report, SETTLED, len(SETTLED), 0),
+        *_told(report),
         ("close", report),
         ("sigwait", _ENDS, bytes(8)),
         ("_exit", 0),

@@ -264,6 +264,8 @@ class Runtime:
         if "pid" in message:
             if not _settle(request.forked, (message, descriptors)):
                 _discard(descriptors)  # whoever asked has been cancelled
+            if "started" in message:
+                _settle(request.started, None)
         elif "error" in message and not request.forked.done():
             _settle(request.forked, OSError(message["errno"], message["error"]))
             _settle(request.started, None)

@@ -42,6 +42,10 @@ class Server(ABC):
         self._handlers[descriptor] = handler
         self._poll.register(descriptor, select.EPOLLIN)
 
+    def hand_over(self, descriptor: int, handler: Callable[[], None]) -> None:
+        """From now on, call another handler for what is waited for already."""
+        self._handlers[descriptor] = handler
+
     def forget(self, descriptor: int) -> None:
         """Wait for it no longer, and close it."""
         self._poll.unregister(descriptor)

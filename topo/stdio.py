@@ -44,6 +44,11 @@ class Stdio:
         for descriptor in set(self.theirs):
             os.close(descriptor)
 
+    def close_ours(self) -> None:
+        """There is no container after all."""
+        for descriptor in {*self.outputs, *(() if self.input is None else (self.input,))}:
+            os.close(descriptor)
+
 
 def take(theirs: Sequence[int], *, tty: bool) -> None:
     """In the container's first process, which leads a session: make them its own 0, 1 and 2."""
