@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 LIMIT = 1 << 18
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _RIGHTS_SPACE = socket.CMSG_SPACE(16 * struct.calcsize("i"))  # at most 16 descriptors
 
 
@@ -21,7 +22,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
     """Send one message of at most LIMIT bytes. Raises OSError when the other end is gone."""
-    raw = json.dumps(message, separators=(",", ":")).encode()
+    raw = _encode(message).encode()
     if len(raw) > LIMIT:
         raise ValueError(f"message of {len(raw)} bytes: at most {LIMIT} fit")
     if descriptors:
