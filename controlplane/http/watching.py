@@ -25,6 +25,8 @@ from controlplane.store import Event, Watch
 
 BOOKMARK_INTERVAL = 10.0  # seconds
 LONGEST = 3600.0  # seconds, when the client names no timeoutSeconds
+# Seconds: what follows a write sooner than this waits as long, and goes with what else happens meanwhile.
+PAUSE = 0.005
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -86,6 +88,7 @@ class WatchStream:
 
     async def _follow(self, response: web.StreamResponse) -> None:
         loop = asyncio.get_running_loop()
+        told = 0.0
         end = loop.time() + (number(self._request, "timeoutSeconds") or LONGEST)
         while True:
             remaining = end - loop.time()
@@ -100,9 +103,11 @@ class WatchStream:
                 if self._bookmarks:
                     await response.write(self._bookmark({}))
                 continue
-            await asyncio.sleep(0)  # what else happens in this round of the loop goes with it
+            # What else happens in this round of the loop goes with it in any case.
+            await asyncio.sleep(PAUSE if loop.time() < told + PAUSE else 0)
             events = self.watch.ready()
             await response.write(b"".join(map(self._line, events)))
+            told = loop.time()
             if not going_on or any(event.type == "ERROR" for event in events):
                 return
 
