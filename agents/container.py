@@ -29,9 +29,10 @@ from agents.container_start import Run
 from agents.handlers import HandlerError, Outcome, Target
 from agents.images.catalogue import ImageError, Program
 from agents.pod_sandbox import ContainerStartError, PodSandbox
-from agents.pod_status import ContainerState, restarts, terminated, timestamp
+from agents.pod_status import ContainerState, restarts, terminated
 from agents.prober import KINDS, LIVENESS, READINESS, STARTUP, Prober
 from agents.waiting import first_of
+from controlplane.meta import now as timestamp
 from topo import rootfs
 from topo.container_log import last_output
 from topo.enter import Namespaces

@@ -26,13 +26,13 @@ from agents.image_store import ImageStore
 from agents.node_kernel import NodeKernel
 from agents.pod_files import ClusterDns
 from agents.pod_sandbox import PodSandbox
-from agents.pod_status import timestamp
 from agents.pod_worker import PodWorker
 from agents.resource_fields import CAPACITY
 from agents.service_accounts import ServiceAccounts
 from controlplane.api import API
 from controlplane.errors import StatusError
 from controlplane.informer import Index, Informer
+from controlplane.meta import now as timestamp
 from controlplane.scheduling.ledger import collide, host_ports
 from netfns import bridge, ipam
 from netfns.kernel import HAS_IPV6, CommandError, Kernel

@@ -33,7 +33,8 @@ from agents.handlers import Target, named_ports
 from agents.images.catalogue import Program
 from agents.pod_plan import plan
 from agents.pod_sandbox import GONE, PodSandbox
-from agents.pod_status import ContainerState, PodFacts, pod_status, timestamp
+from agents.pod_status import ContainerState, PodFacts, pod_status
+from controlplane.meta import now as timestamp
 from netfns.ipam import IpamError
 from netfns.kernel import CommandError
 from topo import rootfs

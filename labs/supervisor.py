@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from agents import streaming
-from agents.pod_status import timestamp
 from agents.seat_process import SeatError
 from agents.seats import StudentFile
 from controlplane import pki
 from controlplane.http import make_app, serve
 from controlplane.http.auth import credentials
 from controlplane.http.tokens import token_handler
+from controlplane.meta import now as timestamp
 from controlplane.resume import renew
 from labs import objects
 from labs.cluster import Cluster
