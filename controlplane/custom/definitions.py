@@ -117,10 +117,14 @@ def _validate_columns(columns: list[Obj], place: str, errors: FieldErrors) -> No
         if not column.get("name"):
             errors.required(f"{where}.name")
         one_of(errors, f"{where}.type", column.get("type", ""), _COLUMN_TYPES)
+        path = column.get("jsonPath", "")
+        if not path:
+            errors.required(f"{where}.jsonPath")
+            continue
         try:
-            compile_path(column.get("jsonPath", ""))
+            compile_path(path)
         except ValueError as error:
-            errors.invalid(f"{where}.jsonPath", column.get("jsonPath", ""), str(error))
+            errors.invalid(f"{where}.jsonPath", path, str(error))
 
 
 def _validate_scale(scale: Obj | None, place: str, errors: FieldErrors) -> None:

@@ -214,6 +214,10 @@ def test_versions_are_the_same_objects(custom: API) -> None:
             ),
             "additionalPrinterColumns[0].jsonPath: Invalid value",
         ),
+        (
+            definition(version(additionalPrinterColumns=[{"name": "X", "type": "string"}])),
+            "additionalPrinterColumns[0].jsonPath: Required value",
+        ),
         ({**definition(), "spec": {}}, "spec.group: Required value"),
     ],
 )
