@@ -31,8 +31,10 @@ from controlplane.meta import Key, key_of
 from netfns import dns
 from netfns.dns import ClusterNames, NamedPod, NamedService
 
-# Seconds: a burst of changes is one text, a large cluster's a longer one.
-SETTLE, SETTLE_OF_A_POD = 0.02, 0.0005
+SETTLE, SETTLE_OF_A_POD = (
+    0.02,
+    0.0002,
+)  # seconds: a burst of changes is one text, a large cluster's a longer one
 SHORTEST = 64 * 1024  # bytes of changes that are never too many
 Touched = tuple[str, Key]  # Service or Pod, and which
 Names = dict[Touched, NamedService | NamedPod]

@@ -63,10 +63,7 @@ class LabelSelector:
 
     def matches(self, labels: Labels) -> bool:
         """Whether an object with these labels is selected."""
-        for requirement in self.requirements:  # noqa: SIM110 - asked of every pod at every change, so no generator
-            if not requirement.matches(labels):
-                return False
-        return True
+        return all(requirement.matches(labels) for requirement in self.requirements)
 
 
 _TOKEN = re.compile(r"\s*(==|!=|=|!|>|<|\(|\)|,|[^\s=!<>(),]+)")

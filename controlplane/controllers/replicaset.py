@@ -24,7 +24,7 @@ from controlplane.reconciler import Reconciler
 
 BURST = 16  # pods created or deleted before others may have the event loop
 # Seconds between two looks at the same ReplicaSet: a look costs a pass over its pods, so many are looked at less often.
-STATUS_INTERVAL, STATUS_INTERVAL_OF_A_POD = 0.05, 0.0005
+STATUS_INTERVAL, STATUS_INTERVAL_OF_A_POD = 0.05, 0.0002
 COMPONENTS = {"ReplicaSet": "replicaset-controller", "ReplicationController": "replication-controller"}
 
 

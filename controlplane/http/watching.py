@@ -25,8 +25,6 @@ from controlplane.store import Event, Watch
 
 BOOKMARK_INTERVAL = 10.0  # seconds
 LONGEST = 3600.0  # seconds, when the client names no timeoutSeconds
-# Seconds: what follows a write sooner than this waits as long, and goes with what else happens meanwhile.
-PAUSE = 0.005
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -88,7 +86,6 @@ class WatchStream:
 
     async def _follow(self, response: web.StreamResponse) -> None:
         loop = asyncio.get_running_loop()
-        told = 0.0
         end = loop.time() + (number(self._request, "timeoutSeconds") or LONGEST)
         while True:
             remaining = end - loop.time()
@@ -103,11 +100,9 @@ class WatchStream:
                 if self._bookmarks:
                     await response.write(self._bookmark({}))
                 continue
-            # What else happens in this round of the loop goes with it in any case.
-            await asyncio.sleep(PAUSE if loop.time() < told + PAUSE else 0)
+            await asyncio.sleep(0)  # what else happens in this round of the loop goes with it
             events = self.watch.ready()
             await response.write(b"".join(map(self._line, events)))
-            told = loop.time()
             if not going_on or any(event.type == "ERROR" for event in events):
                 return
 
