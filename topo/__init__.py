@@ -15,7 +15,7 @@
     stdio        a container's input and outputs; container_log: what becomes of the outputs
     enter        runs a command inside anybody's namespaces
     netlink      `ip -batch` text, compiled to netlink messages and sent in process
-    nft          `nft -f` text, loaded in process; nfnetlink: its element commands as netlink messages
+    nft          `nft -f` text, loaded in process; nfnetlink, nfrules: its commonest commands as netlink messages
     capture      packets as they pass a device
     probe        sends a real packet and tells what happened
 

@@ -10,7 +10,7 @@
 
 nft itself fetches every table's chains and sets before it adds one element, so its cost grows with the ruleset;
 the kernel's does not. Only element commands of sets without intervals are known here, of the types that
-Minipod's tables use; everything else is None, and nft's (topo/nft.py).
+Minipod's tables use. Chains and rules are compiled by topo/nfrules.py; everything else is nft's (topo/nft.py).
 
 Sources: linux/netfilter/nf_tables.h, nfnetlink.h; netlink(7); nft(8), "DATA TYPES" (`nft describe`), whose numbers are
 in a set's key type, six bits a field.
@@ -66,20 +66,22 @@ def compile_elements(text: str, type_of: TypeOf) -> list[bytes] | None:
     """The messages of a text that consists of element commands only, without their batch; None for any other."""
     try:
         return [
-            message
+            one
             for line in text.splitlines()
             for command in line.split("; ")
-            for message in _compile(command.strip(), type_of)
+            for one in element_messages(command, type_of)
         ]
     except Unknown:
         return None
 
 
-def _compile(command: str, type_of: TypeOf) -> Iterator[bytes]:
+def element_messages(command: str, type_of: TypeOf) -> tuple[bytes, ...]:
+    """The messages of one element command. Raises Unknown for any other."""
+    command = command.strip()
     found = HEAD.match(command)
     if found is None or found[2] not in FAMILIES or not command.endswith(" }"):
         raise Unknown(command)
-    yield from _messages(command, type_of(*found.groups()[1:]))
+    return _messages(command, type_of(*found.groups()[1:]))
 
 
 @lru_cache(maxsize=64)  # the nodes of a lab are given many of the same commands, one after the other
@@ -94,11 +96,11 @@ def _messages(command: str, kind: SetType) -> tuple[bytes, ...]:
     number, flags = (NEW_ELEMENT, CREATE) if verb == "add" else (DELETE_ELEMENT, 0)
     for start in range(0, len(encoded), MOST_ELEMENTS):
         body = (
-            _attribute(1, f"{table}\0".encode())
-            + _attribute(2, f"{name}\0".encode())
-            + _nested(3, (_nested(1, [one]) for one in encoded[start : start + MOST_ELEMENTS]))
+            attribute(1, f"{table}\0".encode())
+            + attribute(2, f"{name}\0".encode())
+            + nested(3, (nested(1, [one]) for one in encoded[start : start + MOST_ELEMENTS]))
         )
-        messages.append(_message(number, REQUEST | flags, FAMILIES[family], body))
+        messages.append(message(number, REQUEST | flags, FAMILIES[family], body))
     return tuple(messages)
 
 
@@ -112,21 +114,21 @@ def _element(text: str, kind: SetType, verb: str) -> bytes:
         value = rest.removeprefix(" : ")
     else:
         key, _, value = key.partition(" : ")
-    encoded = _nested(1, [_attribute(1, _fields(key, kind.key))])
+    encoded = nested(1, [attribute(1, fields(key, kind.key))])
     if verb == "delete":
         return encoded
     if bool(value) != (kind.verdict or bool(kind.data)):
         raise Unknown(text)
     if value:
-        data = _verdict(value) if kind.verdict else _attribute(1, _fields(value, kind.data))
-        encoded += _nested(2, [data])
+        data = verdict(value) if kind.verdict else attribute(1, fields(value, kind.data))
+        encoded += nested(2, [data])
     if commented:
         owner = comment.encode() + b"\0"
-        encoded += _attribute(6, struct.pack("BB", 0, len(owner)) + owner)
+        encoded += attribute(6, struct.pack("BB", 0, len(owner)) + owner)
     return encoded
 
 
-def _fields(text: str, types: Sequence[int]) -> bytes:
+def fields(text: str, types: Sequence[int]) -> bytes:
     """A key or a value; each field of a concatenation takes whole words of four bytes."""
     parts = text.strip().split(" . ")
     if len(parts) != len(types):
@@ -156,36 +158,39 @@ def _field(text: str, kind: int) -> bytes:
     raise Unknown(text)
 
 
-def _verdict(text: str) -> bytes:
+def verdict(text: str) -> bytes:
+    """The attribute of `accept`, `jump CHAIN` and the like."""
     word, _, chain = text.strip().partition(" ")
     if word not in VERDICTS or bool(chain) != (word in ("jump", "goto")):
         raise Unknown(text)
-    parts = [_attribute(1, struct.pack("!i", VERDICTS[word]))]
+    parts = [attribute(1, struct.pack("!i", VERDICTS[word]))]
     if chain:
-        parts.append(_attribute(2, f"{chain}\0".encode()))
-    return _nested(2, parts)
+        parts.append(attribute(2, f"{chain}\0".encode()))
+    return nested(2, parts)
 
 
 # ---------------------------------------------------------------- messages
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
+def attribute(kind: int, data: bytes) -> bytes:
+    """One attribute, filled up to whole words."""
     return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
 
 
-def _nested(kind: int, parts: Iterable[bytes]) -> bytes:
-    return _attribute(kind | NESTED, b"".join(parts))
+def nested(kind: int, parts: Iterable[bytes]) -> bytes:
+    """An attribute that holds others."""
+    return attribute(kind | NESTED, b"".join(parts))
 
 
-def _message(kind: int, flags: int, family: int, body: bytes = b"", resource: int = 0) -> bytes:
+def message(kind: int, flags: int, family: int, body: bytes = b"", resource: int = 0) -> bytes:
     """A netlink message with nfgenmsg; its sequence number is put in when it is sent."""
     head = struct.pack("=IHHII", 20 + len(body), kind, flags, 0, 0)
     return head + struct.pack("=BB", family, 0) + struct.pack("!H", resource) + body
 
 
-def _numbered(message: bytes, number: int, flags: int = 0) -> bytes:
-    length, kind, had = struct.unpack_from("=IHH", message)
-    return struct.pack("=IHHI", length, kind, had | flags, number) + message[12:]
+def _numbered(one: bytes, number: int, flags: int = 0) -> bytes:
+    length, kind, had = struct.unpack_from("=IHH", one)
+    return struct.pack("=IHHI", length, kind, had | flags, number) + one[12:]
 
 
 class Nfnetlink:
@@ -211,10 +216,10 @@ class Nfnetlink:
         self._number += len(messages) + 2
         last = self._number - 1
         numbered = [
-            _numbered(message, first + 1 + index, ACKNOWLEDGE if index == len(messages) - 1 else 0)
-            for index, message in enumerate(messages)
+            _numbered(one, first + 1 + index, ACKNOWLEDGE if index == len(messages) - 1 else 0)
+            for index, one in enumerate(messages)
         ]
-        begin, end = (_message(kind, REQUEST, 0, resource=SUBSYSTEM) for kind in (BATCH_BEGIN, BATCH_END))
+        begin, end = (message(kind, REQUEST, 0, resource=SUBSYSTEM) for kind in (BATCH_BEGIN, BATCH_END))
         self._socket.send(b"".join((_numbered(begin, first), *numbered, _numbered(end, self._number))))
         failure = 0
         for kind, number, payload in self._answers():
@@ -228,8 +233,8 @@ class Nfnetlink:
     def type_of(self, family: str, table: str, name: str) -> SetType:
         """What a set is made of. Raises Unknown for one that is not there, or not of a kind that is known here."""
         self._number += 1
-        body = _attribute(1, f"{table}\0".encode()) + _attribute(2, f"{name}\0".encode())
-        request = _message(GET_SET, REQUEST | ACKNOWLEDGE, FAMILIES[family], body)
+        body = attribute(1, f"{table}\0".encode()) + attribute(2, f"{name}\0".encode())
+        request = message(GET_SET, REQUEST | ACKNOWLEDGE, FAMILIES[family], body)
         self._socket.send(_numbered(request, self._number))
         found: dict[int, bytes] = {}
         for kind, number, payload in self._answers():
@@ -246,7 +251,7 @@ class Nfnetlink:
     def generation(self) -> int:
         """How many transactions this network namespace has seen, whoever's they were."""
         self._number += 1
-        self._socket.send(_numbered(_message(GET_GENERATION, REQUEST, 0), self._number))
+        self._socket.send(_numbered(message(GET_GENERATION, REQUEST, 0), self._number))
         for _, number, payload in self._answers():
             if number == self._number:
                 found = dict(_attributes(payload[4:]))

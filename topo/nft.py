@@ -1,8 +1,9 @@
 """`nft -f -` without a process: a text becomes rules of one network namespace.
 
-    element commands only ──compile──> raw netlink (topo/nfnetlink.py)     0.1 ms, whatever else is there
-    anything else ────────────────────> libnftables, in this process       grows with the ruleset
-                                        (also when the raw way is refused: it words the error)
+    commands of known forms ──compile──> raw netlink (topo/nfnetlink.py: elements;   0.1 ms and up, whatever
+                                         topo/nfrules.py: chains, sets, rules)       else is there
+    anything else ─────────────────────> libnftables, in this process                grows with the ruleset
+                                         (also when the raw way is refused: it words the error)
 
 Starting nft costs 16 to 20 ms, and closing its socket as much again; a context of its library, made in the
 namespace, is held open instead.
@@ -21,7 +22,8 @@ from functools import cache
 from typing import Any
 
 from topo.enter import Completed, Namespaces
-from topo.nfnetlink import Nfnetlink, SetType, compile_elements
+from topo.nfnetlink import Nfnetlink, SetType
+from topo.nfrules import compile_text
 
 _library_lock = threading.Lock()
 
@@ -63,7 +65,7 @@ class Nft:
         """Load a text as one transaction; its status is 0 or 1, its error output nft's."""
         with self._lock:
             try:
-                if text.startswith(("add element ", "delete element ")) and self._fast(text):
+                if text.startswith(("add ", "delete ", "flush ")) and self._fast(text):
                     return Completed(("nft", "-f", "-"), 0, "", "")
                 self._types.clear()  # whatever a text changes, a set may be another afterwards
                 with _library_lock:
@@ -102,8 +104,8 @@ class Nft:
     def _fast(self, text: str) -> bool:
         """Whether the text was taken by raw netlink; if not, nothing has changed."""
         netlink = self._socket()
-        messages = compile_elements(text, self._type_of)
-        if messages is None:
+        messages = compile_text(text, self._type_of)
+        if not messages:
             return False
         try:
             netlink.send(messages)
@@ -111,6 +113,8 @@ class Nft:
             netlink.close()
             self._netlink = None
             return False
+        if " set " in text or " map " in text:
+            self._types.clear()
         return True
 
     def _type_of(self, family: str, table: str, name: str) -> SetType:

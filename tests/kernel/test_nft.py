@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 
+from agents.node_rules import NodeRules
+from bench.support.policing import NODE, index_of
+from netfns.policy import PART, render, render_change
+from netfns.policy_rules import PolicyRules
+from netfns.transactions import transactions
 from tests.golden.cases import FOLDER
 from tests.kernel.cluster import REPOSITORY, Machine, Sandbox, new_machine
 
@@ -23,6 +28,7 @@ table inet t {
     map marks { type inet_proto . inet_service : mark; }
     map targets { type ipv4_addr . mark : ipv4_addr . inet_service; }
     chain a/b.c-d { counter; }
+    chain hooked { type filter hook input priority 0; }
 }
 table ip u { set v4 { type ipv4_addr; }
 }
@@ -37,6 +43,43 @@ add element inet t targets { 10.0.0.1 . 2 comment "x/a" : 10.244.1.2 . 8080 }
 add element ip u v4 { 10.0.0.9 }
 delete element inet t v4 { 10.0.0.2 }; add element inet t v4 { 10.0.0.2 comment "x/b" }
 delete element inet t verdicts { fd00::2 }
+"""
+# One line of each form that a change of policies is written in; what others there are is in the golden texts.
+RULES = """add set inet t peers4-1 { type ipv4_addr; comment "app=a in x; app=b; {}"; }
+add set inet t peers6-1 { type ipv6_addr; }
+add set inet t named4-1 { type ipv4_addr . inet_proto . inet_service; comment "http/TCP of x"; }
+add set inet t named6-1 { type ipv6_addr . inet_proto . inet_service; comment "http/TCP of x"; }
+add map inet t gates { type ipv4_addr : verdict; comment "isolated"; }
+add chain inet t from-1 { comment "app=a in x; app=b"; }
+add chain inet t gate { comment "x/a, x/b"; }
+add chain inet t gone { comment "x/c"; }
+add element inet t peers4-1 { 10.0.0.1 comment "x/p" }
+add element inet t named6-1 { fd00::1 . tcp . 80 comment "x/p" }
+flush chain inet t from-1; add rule inet t from-1 ip saddr @peers4-1 accept; add rule inet t from-1 accept
+add rule inet t from-1 ip6 saddr @peers6-1 goto a/b.c-d
+add rule inet t from-1 ip saddr { 10.0.0.9 } accept
+add rule inet t from-1 ip saddr { 10.0.0.0-10.0.0.6 } accept
+add rule inet t from-1 ip saddr { 10.0.0.0-10.0.0.255 } accept
+add rule inet t from-1 ip saddr { 0.0.0.0-255.255.255.255 } accept
+add rule inet t from-1 ip saddr { 10.0.0.1, 10.0.0.3 } accept
+add rule inet t from-1 ip daddr { 10.0.0.0-10.0.0.7, 10.0.0.9, 10.0.1.0-10.0.1.6 } goto a/b.c-d
+add rule inet t from-1 ip saddr { 0.0.0.0-9.255.255.255, 11.0.0.0-255.255.255.255 } accept
+add rule inet t from-1 ip6 saddr { fd00:: } accept
+add rule inet t from-1 ip6 daddr { ::-fd00::ffff, fd00::1:5, fe80::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff } accept
+add rule inet t gate meta l4proto . th dport vmap { tcp . 53 : goto a/b.c-d }
+add rule inet t gate meta l4proto . th dport vmap { tcp . 443 : accept, tcp . 8080 : jump from-1, sctp . 1 : drop }
+add rule inet t gate meta l4proto . th dport vmap { tcp . 80 : accept, udp . 5000-5010 : jump from-1 }
+add rule inet t gate ip daddr . meta l4proto . th dport @named4-1 goto a/b.c-d
+add rule inet t gate ip6 daddr . meta l4proto . th dport @named6-1 goto a/b.c-d
+add rule inet t gate jump from-1
+add rule inet t gate counter drop comment "x/a, x/b"
+add element inet t gates { 10.0.0.4 comment "x/p" : jump gate }
+"""
+CHANGES = """flush chain inet t from-1; add rule inet t from-1 accept
+delete element inet t gates { 10.0.0.4 }; add element inet t gates { 10.0.0.4 comment "x/p" : jump from-1 }
+flush chain inet t gone
+delete chain inet t gone
+delete set inet t peers6-1
 """
 MANY = (
     "add element inet t v4 { "
@@ -69,6 +112,31 @@ def test_both_ways_leave_the_same_and_elements_go_by_raw_netlink() -> None:
     assert "jump a/b.c-d" in found["ruleset"]
 
 
+def test_rules_of_policies_go_by_raw_netlink_and_leave_the_same() -> None:
+    expected, found = both([TABLES, RULES, CHANGES])
+    assert expected["results"] == found["results"] == [[0, ""]] * 3
+    assert found["fast"] == 2
+    assert found["ruleset"] == expected["ruleset"]
+    assert 'comment "app=a in x; app=b; {}"' in found["ruleset"]
+
+
+def test_many_policies_are_loaded_and_taken_away_by_raw_netlink() -> None:
+    rules = NodeRules(NODE, index_of(60)).everything()
+    empty = render(PolicyRules())
+    loaded = transactions(render_change(PolicyRules(), rules), PART)
+    removed = transactions(render_change(rules, PolicyRules()), PART)
+    for texts in ([empty, *loaded], [empty, *loaded, *removed]):
+        expected, found = both(texts)
+        assert expected["results"] == found["results"] == [[0, ""]] * len(texts)
+        assert found["fast"] == len(texts) - 1
+        assert unordered(found["ruleset"]) == unordered(expected["ruleset"])
+
+
+def unordered(ruleset: str) -> list[str]:
+    """The lines; those in braces in the order of their text, which is the kernel's otherwise."""
+    return [" ".join(sorted(line.replace(",", " ").split())) for line in ruleset.splitlines()]
+
+
 @pytest.mark.parametrize(
     "names", [["service.nft", "service-change.nft"], ["policy.nft", "policy-change.nft"]]
 )
@@ -83,8 +151,17 @@ def test_golden_texts_leave_the_same(names: list[str]) -> None:
     "text",
     [
         "add element inet t ranges { 80-90 }\n",
-        "add rule inet t a/b.c-d accept\n",
-        "add element inet t v4 { 10.0.0.5 }\nadd rule inet t a/b.c-d accept\n",
+        "add rule inet t a/b.c-d ct state new accept\n",
+        "add rule inet t a/b.c-d counter drop; add rule inet t a/b.c-d tcp dport 80 accept\n",
+        "add element inet t v4 { 10.0.0.5 }\nadd rule inet t a/b.c-d log\n",
+        "add chain ip u c\nadd rule ip u c ip saddr @v4 accept\n",
+        "add rule inet t a/b.c-d ip saddr { 10.0.0.0/8 } accept\n",
+        'add rule inet t a/b.c-d counter drop comment "x; y"\n',
+        "add rule inet t a/b.c-d ip saddr { 10.0.0.4, 10.0.0.1-10.0.0.3 } accept\n",
+        "add rule inet t a/b.c-d meta l4proto . th dport vmap { tcp . http : accept }\n",
+        "add chain inet t b { type filter hook input priority 0; policy accept; }\n",
+        "add set inet t s { type inet_service; flags interval; }\n",
+        "add map inet t m { type inet_service : ipv4_addr; }\n",
     ],
 )
 def test_what_raw_netlink_does_not_know_is_nfts(text: str) -> None:
@@ -101,6 +178,11 @@ def test_what_raw_netlink_does_not_know_is_nfts(text: str) -> None:
         ("add element inet t v4 { 10.0.0.300 }\n", "Error"),
         ("add element inet t nowhere { 10.0.0.3 }\n", "No such file"),
         ("add element inet t verdicts { fd00::1 : jump nowhere }\n", "Error"),
+        ("add rule inet t nowhere accept\n", "No such file"),
+        ("add rule inet t a/b.c-d ip saddr @nowhere accept\n", "No such file"),
+        ("add rule inet t a/b.c-d ip saddr @v6 accept\n", "Error"),
+        ("add rule inet t a/b.c-d jump hooked\nadd rule inet t hooked jump a/b.c-d\n", "Error"),
+        ("add rule inet t hooked jump a/b.c-d\ndelete chain inet t a/b.c-d\n", "busy"),
         ("add element inet t v4 { 10.0.0.8 }\ndelete element inet t v4 { 10.0.0.7 }\n", "No such file"),
     ],
 )
