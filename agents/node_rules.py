@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
-from agents.policy_index import ClusterIndex
+from agents.policy_index import ClusterIndex, PolicyKey
 from netfns.policy_rules import (
     Element,
     Gate,
@@ -30,10 +31,12 @@ from netfns.policy_rules import (
     membership,
     named_membership,
 )
-from netfns.policy_types import DIRECTIONS, NamedPort, Peer, Pod, Policy, Port
+from netfns.policy_types import DIRECTIONS, NamedPort, Peer, Pod, Port
 
 Place = tuple[str, str]  # a set's or map's name and a key in it
-GateKey = tuple[str, tuple[tuple[str, str], ...], tuple[NamedPort, ...]]
+GateKey = tuple[str, tuple[PolicyKey, ...], tuple[NamedPort, ...]]
+Kind = tuple[frozenset[tuple[str, str]], tuple[NamedPort, ...]]  # of pods that are isolated alike
+MOST_KINDS = 1000  # that a namespace's gates are remembered for
 
 
 class NodeRules:
@@ -50,7 +53,8 @@ class NodeRules:
         self._named: dict[Peer, dict[tuple[NamedPorts, Port], None]] = defaultdict(dict)
         self._elements: dict[Place, Element] = {}
         self._elements_of: dict[str, set[Element]] = {}
-        self._known_gates: dict[GateKey, Gate] = {}
+        self._made_gates: dict[str, dict[GateKey, Gate]] = defaultdict(dict)  # by namespace
+        self._gates_for: dict[str, dict[Kind, tuple[Gate, ...]]] = defaultdict(dict)  # by namespace
         self._told: dict[Place, Element | None] = {}  # what was different at the last time, as it was then
         self._told_gates: dict[str, Gate | None] = {}
         self._told_asking: dict[Peers | NamedPorts, bool] = {}
@@ -81,15 +85,30 @@ class NodeRules:
 
     # ---------------------------------------------------------------- changes
 
-    def policy_changed(self, policy: Policy) -> None:
-        """Gates that it is part of are made anew when their pods are looked at."""
-        key = (policy.namespace, policy.name)
-        self._known_gates = {k: known for k, known in self._known_gates.items() if key not in k[1]}
+    def policy_changed(self, key: PolicyKey, isolated: AbstractSet[str]) -> None:
+        """Make the gates anew that it is part of, and put the pods behind them that it isolates, or did."""
+        namespace, _ = key
+        self._gates_for.pop(namespace, None)
+        made = self._made_gates[namespace]
+        for old in [one for one in made if key in one[1]]:
+            del made[old]
+        for uid in isolated:
+            pod = self._index.pods[uid]
+            if pod.node == self.node:
+                before = set(isolation(pod, self._gates_of.get(uid, ())))
+                now = set(isolation(pod, self._isolate(uid, pod)))
+                self._drop(uid, before - now)
+                self._hold(uid, now - before)
 
     def touched(self, uid: str) -> None:
         """Look at a pod again."""
         pod = self._index.pods.get(uid)
-        gates = tuple(self._find_gates(pod)) if pod is not None and pod.node == self.node else ()
+        self._isolate(uid, pod)
+        self._place(uid, pod)
+
+    def _isolate(self, uid: str, pod: Pod | None) -> tuple[Gate, ...]:
+        """Put a pod behind its gates, which are returned, and behind no others."""
+        gates = self._find_gates(pod) if pod is not None and pod.node == self.node else ()
         before = self._gates_of.get(uid, ())
         if gates != before:
             for one in gates:
@@ -99,16 +118,26 @@ class NodeRules:
             self._gates_of[uid] = gates
             if not gates:
                 del self._gates_of[uid]
-        self._place(uid, pod)
+        return gates
 
-    def _find_gates(self, pod: Pod) -> Iterator[Gate]:
+    def _find_gates(self, pod: Pod) -> tuple[Gate, ...]:
+        """The gates of a pod; pods of one kind have the same ones."""
+        known, kind = self._gates_for[pod.namespace], (frozenset(pod.labels.items()), pod.named_ports)
+        if kind not in known:
+            if len(known) >= MOST_KINDS:
+                known.clear()
+            known[kind] = tuple(self._make_gates(pod))
+        return known[kind]
+
+    def _make_gates(self, pod: Pod) -> Iterator[Gate]:
+        made, selecting = self._made_gates[pod.namespace], self._index.selecting(pod)
         for direction in DIRECTIONS:
-            policies = self._index.isolating(pod, direction)
+            policies = [policy for policy in selecting if policy.rules(direction) is not None]
             if policies:
                 key = direction, tuple((p.namespace, p.name) for p in policies), pod.named_ports
-                if key not in self._known_gates:
-                    self._known_gates[key] = gate(direction, policies, pod)
-                yield self._known_gates[key]
+                if key not in made:
+                    made[key] = gate(direction, policies, pod)
+                yield made[key]
 
     def _enter(self, uid: str, one: Gate) -> None:
         """A pod is behind a gate, which may be new or different from what it was."""
@@ -205,9 +234,7 @@ class NodeRules:
                 del self._elements[place]
 
     def _find_elements(self, uid: str, pod: Pod) -> Iterator[Element]:
-        gates = self._gates_of.get(uid)
-        if gates:
-            yield from isolation(pod, gates)
+        yield from isolation(pod, self._gates_of.get(uid, ()))
         for peer in self._index.peers_of.get(uid, ()):
             for peers in self._among.get(peer, ()):
                 yield from membership(pod, peers)

@@ -201,8 +201,10 @@ class PolicyAgent(Agent):
         if self.rules.changed:
             self.changed()
 
-    def policy_changed(self, _: object) -> None:
-        """The pods that it isolates are told of as well."""
+    def policy_changed(self, *_: object) -> None:
+        """The same."""
+        if self.rules.changed:
+            self.changed()
 
     async def reconcile(self) -> None:
         """Bring the kernel in line with the rules."""

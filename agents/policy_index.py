@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
@@ -33,8 +34,10 @@ class Listener(Protocol):
     def touched(self, uid: str) -> None:
         """A pod is new, gone, or other peers or policies match it now."""
 
-    def policy_changed(self, policy: Policy) -> None:
-        """A policy is new, gone or different; the pods that it isolates are told of as well."""
+    def policy_changed(self, key: PolicyKey, isolated: AbstractSet[str]) -> None:
+        """A policy is new, gone or different: the pods that it isolates, or did, are to be isolated otherwise.
+        Nothing else about them is different.
+        """
 
 
 class Hinted(Generic[T]):
@@ -125,20 +128,20 @@ class ClusterIndex:
             if policy is not None:
                 self._selecting.add(key, _policy_hints(policy))
         for listener in self.listeners:
-            for changed in (old, policy):
-                if changed is not None:
-                    listener.policy_changed(changed)
-            for uid in touched:
-                listener.touched(uid)
+            listener.policy_changed(key, touched)
         if old is not None:  # now that nobody asks about them
             self._disuse(_peers(old))
 
     # ---------------------------------------------------------------- questions
 
+    def selecting(self, pod: Pod) -> list[Policy]:
+        """The policies that select a pod, by name."""
+        keys = sorted(set(self._selecting.find(_pod_hints(pod, {}))))
+        return [p for p in map(self.policies.__getitem__, keys) if p.pods.matches(pod.labels)]
+
     def isolating(self, pod: Pod, direction: str) -> list[Policy]:
         """The policies that isolate a pod in a direction, by name."""
-        keys = sorted(set(self._selecting.find(_pod_hints(pod, {}))))
-        return [p for p in map(self.policies.__getitem__, keys) if p.selects(pod, direction)]
+        return [p for p in self.selecting(pod) if p.rules(direction) is not None]
 
     def cluster(self) -> Cluster:
         """Everybody, as `evaluate` wants to know them."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from itertools import pairwise
@@ -47,15 +47,15 @@ class Peers:
     def __bool__(self) -> bool:
         return self.everyone or bool(self.members)
 
-    @classmethod
-    def together(cls, those: Iterable[Peers]) -> Peers:
+    @staticmethod
+    def together(those: Iterable[Peers]) -> Peers:
         """Whoever is among any of those."""
         members = set[Peer]()
         for one in those:
             if one.everyone:
                 return EVERYONE
             members |= one.members
-        return cls(frozenset(members))
+        return _peers(frozenset(members))
 
     @cached_property
     def id(self) -> str:
@@ -74,6 +74,12 @@ class Peers:
 
     def __str__(self) -> str:
         return "everyone" if self.everyone else "; ".join(map(str, (*self.pods, *self.blocks)))
+
+
+@lru_cache(maxsize=4096)
+def _peers(members: frozenset[Peer]) -> Peers:
+    """The same ones again, which know their name already."""
+    return Peers(members)
 
 
 NOBODY, EVERYONE = Peers(), Peers(everyone=True)
@@ -193,10 +199,14 @@ def _cut(spans: Sequence[Piece]) -> Iterator[Piece]:
     """Spans of one protocol's ports that may overlap, as pieces that do not, in order; neighbours with the
     same peers are one piece.
     """
-    starts = sorted({span.first for span in spans} | {span.last + 1 for span in spans})
+    alike = defaultdict[tuple[int, int], list[Peers]](list)  # many policies ask about the same few ports
+    for span in spans:
+        alike[span.first, span.last].append(span.peers)
+    laid = [(first, last, Peers.together(those)) for (first, last), those in alike.items()]
+    starts = sorted({first for first, *_ in laid} | {last + 1 for _, last, _ in laid})
     waiting: Piece | None = None
     for start, end in pairwise(starts):
-        peers = Peers.together(span.peers for span in spans if span.first <= start <= span.last)
+        peers = Peers.together(those for first, last, those in laid if first <= start <= last)
         if waiting and (waiting.last + 1, waiting.peers) == (start, peers):
             waiting = replace(waiting, last=end - 1)
             continue
@@ -227,8 +237,10 @@ def family_of(address: str) -> str:
     return "6" if ":" in address else "4"
 
 
-def isolation(pod: Pod, gates: Iterable[Gate]) -> Iterable[Element]:
+def isolation(pod: Pod, gates: Sequence[Gate]) -> Iterable[Element]:
     """The elements that put a pod of the node behind its gates, and let it reach itself all the same."""
+    if not gates:
+        return
     for address in pod.addresses:
         for one in gates:
             yield Element(f"{one.direction}{family_of(address)}", address, pod.owner, f"jump {one.name}")
