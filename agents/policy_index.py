@@ -216,12 +216,17 @@ def _is_among(peer: Peer, pod: Pod, namespace_labels: Mapping[str, str]) -> bool
 
 
 def _peers(policy: Policy) -> list[Peer]:
-    """Every peer that a policy names; where a rule names a port but no peer, all pods are meant."""
+    """Every peer of a policy that it matters to know the pods of.
+
+    Blocks of addresses are asked about as they are. Only where a rule names a port, each of the pods inside may
+    mean another number; and where it names no peer, all pods are meant.
+    """
     found = list[Peer]()
     for direction in DIRECTIONS:
         for rule in policy.rules(direction) or ():
-            found += rule.peers
-            if not rule.peers and any(port.name for port in rule.ports):
+            named = any(port.name for port in rule.ports)
+            found += [peer for peer in rule.peers if named or isinstance(peer, Pods)]
+            if named and not rule.peers:
                 found.append(ALL_PODS)
     return found
 

@@ -170,7 +170,7 @@ def gate(direction: str, policies: Sequence[Policy], pod: Pod) -> Gate:
     numbers = set[tuple[str, str, int]]()
     for policy in policies:
         for rule in policy.rules(direction) or ():
-            peers = Peers(frozenset(rule.peers)) if rule.peers else EVERYONE
+            peers = _peers(rule.members) if rule.peers else EVERYONE
             if not rule.ports:
                 anywhere.append(peers)
             for port in rule.ports:

@@ -147,6 +147,11 @@ class Rule:
     ports: tuple[Port, ...] = ()
     peers: tuple[Peer, ...] = ()
 
+    @cached_property
+    def members(self) -> frozenset[Peer]:
+        """The peers as a set, whose hash is found once."""
+        return frozenset(self.peers)
+
 
 @dataclass(frozen=True)
 class Policy:
