@@ -7,6 +7,7 @@ the cluster's DNS, must stay open.
 """
 
 import json
+import select
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -299,10 +300,16 @@ def test_watch_names_the_policy_and_leaves_nothing_behind(clean: Ground) -> None
     with lab.user.start("policy", "--name", lab.name, "watch", "-o", "json", bufsize=1) as watching:
         assert watching.stderr is not None
         assert watching.stdout is not None
-        assert "watching" in watching.stderr.readline()
-        clean.open_ways([("dev/guest", "shop/web")])
-        seen = json.loads(watching.stdout.readline())
-        watching.kill()
+        try:
+            assert "watching" in watching.stderr.readline()
+            end = time.monotonic() + SOON
+            while not select.select([watching.stdout], [], [], 0)[0]:
+                assert time.monotonic() < end, "no denied packet was seen"
+                # Again and again: nft does not say when it begins to listen.
+                clean.open_ways([("dev/guest", "shop/web")])
+            seen = json.loads(watching.stdout.readline())
+        finally:
+            watching.kill()
     assert (seen["from"], seen["to"], seen["policies"]) == ("dev/guest", "shop/web", "shop/recipe")
     tables = (lab.output(f"node/{node}", "nft", "list", "tables") for node in ("worker1", "worker2"))
     wait_until(lambda: not any("policy-watch" in found for found in tables), SOON)
