@@ -82,11 +82,12 @@ def policy_pod(obj: Obj, addresses: Sequence[str] = ()) -> Pod | None:
     """A pod that policies can speak about: on the node's network or ended, it is none; without an address,
     neither.
 
-    `addresses`: those that its kubelet has given it; otherwise its status tells.
+    `addresses`: those that its kubelet has given it and not taken back, so it is there whatever its status says:
+    packets of a container that has ended may still be on their way. Otherwise its status tells.
     """
     spec, status, metadata = obj["spec"], obj.get("status") or {}, obj["metadata"]
+    ended = not addresses and status.get("phase") in ("Succeeded", "Failed")
     addresses = addresses or [row["ip"] for row in status.get("podIPs") or ()]
-    ended = status.get("phase") in ("Succeeded", "Failed")
     if spec.get("hostNetwork") or ended or not addresses:
         return None
     namespace, name = namespaced_name(obj)

@@ -158,6 +158,9 @@ def test_a_pod_keeps_its_rules_until_it_has_ended_whatever_becomes_of_its_object
         made = api.create(pod())
         await agent.secure(made, ["10.244.1.3"])
         texts = len(kernel.texts)
+        api.patch("Pod", "web", "default", {"status": {"phase": "Succeeded"}}, subresource="status")
+        await agent.reconcile()
+        assert len(kernel.texts) == texts  # what its last packets meet
         api.delete("Pod", "web", "default", grace_period=0)
         api.create(pod("next"))
         await agent.reconcile()
