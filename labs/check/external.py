@@ -5,13 +5,15 @@ outside 203.0.113.10 ── router ──┬── 192.168.50.x:NodePort on ever
 pod ── masquerade ── router ── www.outside.example
 """
 
+from contextlib import suppress
 from typing import Any
 
 from labs.check.claim import Refuted, claim
-from labs.check.subjects import NotApplicable, Scene, Target, connections
+from labs.check.subjects import GaveUp, NotApplicable, Scene, Target, connections, until
 
 KIND = "external-to-service"
 OUTSIDE = "outside"
+CHECKED = 3.0  # seconds in which HAProxy has asked every node anew
 
 
 @claim("node-port", KIND, "from outside, a service answers on its node port at every node")
@@ -53,6 +55,8 @@ def at_every_node(scene: Scene, target: Target, mark: str) -> str:
 def load_balancer(scene: Scene) -> str:
     """Follow the connection over lb1: one arrives there, and HAProxy opens another one to a node."""
     target = scene.target(lambda t: bool(t.load_balancer), "service with a load-balancer address")
+    with suppress(GaveUp):  # HAProxy asks a node again only some time after it has begun to serve
+        until(lambda: scene.get(OUTSIDE, target.load_balancer, target.port).answered, "served", CHECKED)
     with scene.lab.capture("lb/lb1") as capture:
         outcome = scene.get(OUTSIDE, target.load_balancer, target.port)
         arrived = connections(capture, target.port)

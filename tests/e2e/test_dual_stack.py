@@ -6,6 +6,7 @@ Sources: "IPv4/IPv6 dual-stack"; "Validate IPv4/IPv6 dual-stack".
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,11 @@ def test_from_outside_both_addresses_of_a_balancer_and_both_of_a_node_answer(
 
     addresses = wait_until(ingress, SOON, "an address")
     assert [family(address) for address in addresses] == ["IPv4", "IPv6"]
-    assert all(lab.fetch("outside", url(address, 80, "/hostname")) in names for address in addresses)
+    for address in addresses:
+        page = wait_until(
+            partial(lab.fetch, "outside", url(address, 80, "/hostname")), SOON, "a server is up"
+        )
+        assert page in names
     assert ",".join(addresses) in lab.kubectl("get", "service", "balanced", "-n", NAMESPACE)
     node_port = spec_of(lab, "balanced")["ports"][0]["nodePort"]
     for address in ("192.168.50.21", "fd00:50::21", "fd00:50::22", "fd00:50::10"):

@@ -1,6 +1,7 @@
 """Ordinary Kubernetes manifests become Ready here as anywhere, and the four communication types hold on them."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,7 @@ def test_outside_reaches_node_ports_and_balancer_but_no_cluster_address(cluster:
         0
     ]["ip"]
     for number in (80, 8000):
+        wait_until(partial(cluster.fetch, "outside", f"http://{balanced}:{number}/hostname"), READY, "served")
         assert cluster.fetch("outside", f"http://{balanced}:{number}/hostname") == "many"
     assert cluster.fetch("outside", f"http://{service(cluster, 'frontend')['spec']['clusterIP']}/") == ""
 
