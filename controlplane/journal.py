@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.errors import StatusError
+from controlplane.json_text import to_json
 from controlplane.meta import Obj, key_of
 from controlplane.store import Change, Snapshot
 
@@ -36,7 +37,6 @@ GROWTH = 4  # a journal is rewritten when it is this many times as long as after
 CHUNK = 256  # objects written at once while the journal is rewritten
 
 log = logging.getLogger(__name__)
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 class JournalError(Exception):
@@ -115,7 +115,7 @@ def _decode(line: bytes) -> dict[str, Any] | None:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    text = _encode(record).encode(errors="surrogatepass")
+    text = to_json(record)
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 

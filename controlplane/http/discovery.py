@@ -10,9 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
-from controlplane.http.encode import answer, to_json
+from controlplane.http.encode import answer
 from controlplane.http.reviews import REVIEWS
 from controlplane.http.target import no_such_path
+from controlplane.json_text import to_json
 from controlplane.kinds import Kind, Kinds
 from controlplane.meta import Obj
 

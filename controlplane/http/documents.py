@@ -11,8 +11,8 @@ from collections.abc import Callable
 from aiohttp import web
 
 from controlplane.http import openapi, openapi_v2
-from controlplane.http.encode import to_json
 from controlplane.http.target import no_such_path
+from controlplane.json_text import to_json
 from controlplane.kinds import Kinds
 
 JSON = "application/json"

@@ -14,19 +14,14 @@ from aiohttp import web
 
 from controlplane.errors import StatusError, bad_request
 from controlplane.http import protobuf
+from controlplane.json_text import to_json
 from controlplane.meta import Obj
 from controlplane.yaml_text import YamlError, dump, load_documents
 
 BODY_LIMIT = 3 * 1024 * 1024  # bytes, as in a real API server
 REMEMBERED = 2048
 JSON_TYPES = ("application/json", "", "application/octet-stream")
-_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _known: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # (uid, resourceVersion) -> JSON
-
-
-def to_json(value: Any) -> bytes:
-    """Compact JSON."""
-    return _encoder.encode(value).encode()
 
 
 def object_json(obj: Obj) -> bytes:

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from controlplane.http.encode import to_json
+from controlplane.json_text import to_json
 from controlplane.kinds import Kind, Kinds
 from controlplane.meta import Obj
 from controlplane.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH

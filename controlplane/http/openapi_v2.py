@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 from controlplane.http import openapi
-from controlplane.http.encode import to_json
+from controlplane.json_text import to_json
 from controlplane.kinds import Kinds
 
 MEDIA_TYPE = (

@@ -17,9 +17,10 @@ from aiohttp import web
 from controlplane.api import API
 from controlplane.errors import bad_request
 from controlplane.http import partial, table
-from controlplane.http.encode import object_json, to_json
+from controlplane.http.encode import object_json
 from controlplane.http.list_options import check_watch
 from controlplane.http.target import Target
+from controlplane.json_text import to_json
 from controlplane.meta import Obj
 from controlplane.store import Event, Watch
 
