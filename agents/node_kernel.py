@@ -71,12 +71,17 @@ class NodeKernel:
         return self._namespaces.call(listening)
 
     def sysctl(self, key: str, value: str) -> None:
-        """Write the file of /proc/sys, which shows the network namespace of whoever reads it."""
+        """Write the file of /proc/sys, which shows the network namespace of whoever reads it.
+
+        One that says so already is left alone: written again, those of `all` would undo those of `default`.
+        """
         path = "/proc/sys/" + key.replace(".", "/")
 
         def write() -> None:
-            with open(path, "w") as setting:
-                setting.write(value)
+            with open(path, "r+") as setting:
+                if setting.read().strip() != value:
+                    setting.seek(0)
+                    setting.write(value)
 
         try:
             self._namespaces.call(write)

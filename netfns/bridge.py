@@ -42,8 +42,10 @@ SYSCTLS = {
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
     # Ports need no addresses of their own; making link-local ones would cost every pod start milliseconds
-    # of chatter.
+    # of chatter. Nor are they routers, each of which would report a group of theirs to all of the others. (Whether
+    # packets are forwarded at all, only `all` decides.)
     "net.ipv6.conf.default.addr_gen_mode": "1",
+    "net.ipv6.conf.default.forwarding": "0",
 }
 
 

@@ -90,6 +90,14 @@ def test_pods_reach_each_other_over_ipv6_on_a_node_and_across_nodes(lab: Running
     assert {pod["spec"]["nodeName"] for pod in pods} == {"worker1", "worker2"}
 
 
+def test_no_port_of_a_pod_reports_groups_to_the_other_ports(lab: RunningLab, pods: list[Obj]) -> None:
+    links = json.loads(lab.output("node/worker1", "ip", "-json", "-6", "maddress", "show"))
+    ports = [link for link in links if link["ifname"].startswith("veth")]
+    assert ports
+    for port in ports:
+        assert {group["address"] for group in port["maddr"]} == {"ff01::1", "ff02::1"}
+
+
 def test_a_pod_leaves_with_its_nodes_ipv6_address(lab: RunningLab, pods: list[Obj]) -> None:
     seen = lab.fetch(machine(pods[0]), url("2001:db8:113::10", 80, "/clientip"))
     assert seen.rpartition(":")[0].strip("[]") == pods[0]["status"]["hostIPs"][1]["ip"]
