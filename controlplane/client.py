@@ -140,8 +140,12 @@ class Client:
         if body is not None:
             payload = json.dumps(body).encode()
             headers["Content-Type"] = content_type
-        response = self._send(method, path, payload, headers)
-        raw = response.read()
+        try:
+            response = self._send(method, path, payload, headers)
+            raw = response.read()
+        except BaseException:
+            self._connection.close()  # in the middle of an answer: the next request begins on another one
+            raise
         try:
             value = json.loads(raw) if raw else None
         except ValueError:

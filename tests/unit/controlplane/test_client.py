@@ -191,6 +191,21 @@ def kubeconfig(server: Server, folder: Path, authority: pki.Credential, client: 
     return path
 
 
+def test_after_an_answer_that_did_not_come_the_next_request_is_answered(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is still on its way must not stand where the next one is expected."""
+
+    def too_late(*_: object) -> None:
+        raise TimeoutError("timed out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(http.client.HTTPConnection, "getresponse", too_late)
+        with pytest.raises(TimeoutError):
+            client.request("GET", "/api/v1/namespaces/default")
+    assert client.request("GET", "/api/v1/namespaces")["kind"] == "NamespaceList"
+
+
 def test_tls_with_a_client_certificate(server: Server, tmp_path: Path) -> None:
     path = kubeconfig(server, tmp_path, server.authority, pki.make_client(server.authority))
     with Client.from_kubeconfig(path) as client:
