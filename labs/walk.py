@@ -60,11 +60,12 @@ def picture(lab: Lab) -> Picture:
 
 
 def apply(lab: Lab, manifest: str, namespace: str) -> None:
-    """Create or change objects and wait until what is in `namespace` is Ready. Raises LabError."""
+    """Create or change objects, wait until what is in `namespace` is Ready and the nodes know. Raises LabError."""
     with _scene(lab, namespace) as scene:
         try:
             manifests.apply(scene.client, manifests.manifests(manifest, "manifest"))
             until(lambda: settled(scene), f"namespace {namespace}: Ready", READY)
+            lab.settle()
         except (manifests.ManifestError, GaveUp) as error:
             raise LabError(str(error)) from None
 

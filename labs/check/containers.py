@@ -59,11 +59,8 @@ def one_port_space(scene: Scene) -> str:
         for status in pod["status"].get("containerStatuses") or ():
             ended = _ended(status)
             if ended.get("exitCode"):
-                return (
-                    status["name"],
-                    ended["exitCode"],
-                    ended.get("message", "").strip().splitlines()[-1:][0],
-                )
+                lines = ended.get("message", "").strip().splitlines() or ["without a message"]
+                return status["name"], ended["exitCode"], lines[-1]
         return None
 
     container, code, message = until(failed, f"pod {name}: a container that fails")

@@ -8,7 +8,7 @@ from secrets import token_hex
 from controlplane import apply as manifests
 from controlplane.client import Client
 from controlplane.errors import StatusError
-from labs.check.subjects import Scene, until
+from labs.check.subjects import Scene, endpoint_addresses, until
 from labs.errors import LabError
 from labs.lab import Lab
 
@@ -30,6 +30,7 @@ def ground(lab: Lab, namespace: str = "") -> Iterator[Scene]:
             manifests.apply(client, manifests.manifests(text, str(MANIFESTS)))
             scene = Scene(lab, client, own)
             until(lambda: settled(scene), "the check's own pods: Ready", 60.0)
+            lab.settle()  # the nodes have taken it in
             yield scene
         except manifests.ManifestError as error:
             raise LabError(str(error)) from None
@@ -38,7 +39,9 @@ def ground(lab: Lab, namespace: str = "") -> Iterator[Scene]:
 
 
 def settled(scene: Scene) -> bool:
-    """All Deployments have their pods, all single pods run, and every LoadBalancer service has its address."""
+    """All Deployments have their pods, all single pods run; every Service has its pods behind it, and every
+    LoadBalancer service its address.
+    """
     ready = {pod.name for pod in scene.pods()}
     pods = [pod for pod in scene.objects("Pod") if "port-twice" not in (pod["metadata"].get("labels") or {})]
     deployments = scene.objects("Deployment")
@@ -47,7 +50,20 @@ def settled(scene: Scene) -> bool:
     )
     balancers = [s for s in scene.objects("Service") if s["spec"].get("type") == "LoadBalancer"]
     addressed = all((s.get("status") or {}).get("loadBalancer", {}).get("ingress") for s in balancers)
-    return bool(available and addressed and all(pod["metadata"]["name"] in ready for pod in pods))
+    running = available and all(pod["metadata"]["name"] in ready for pod in pods)
+    return bool(running and addressed and _behind_services(scene))
+
+
+def _behind_services(scene: Scene) -> bool:
+    """The slices of every Service name all of its Ready pods: endpoints come a moment after readiness."""
+    pods, slices = scene.pods(), scene.objects("EndpointSlice")
+    for service in scene.objects("Service"):
+        behind = endpoint_addresses(slices, service["metadata"]["name"])
+        selector = (service["spec"].get("selector") or {}).items()
+        chosen = [p for p in pods if selector and selector <= (p.obj["metadata"].get("labels") or {}).items()]
+        if not all(behind.intersection(pod.addresses) for pod in chosen):
+            return False
+    return True
 
 
 def _must_exist(client: Client, namespace: str) -> None:

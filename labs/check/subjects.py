@@ -156,7 +156,9 @@ class Scene:
             if not spec.get("clusterIP") or spec["clusterIP"] == "None":
                 continue
             behind = {
-                by_address[a].name: by_address[a] for a in sorted(_addresses(slices, name)) if a in by_address
+                by_address[a].name: by_address[a]
+                for a in sorted(endpoint_addresses(slices, name))
+                if a in by_address
             }
             pods = tuple(behind.values())
             ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or [{}]
@@ -234,7 +236,8 @@ def _asks_cluster_dns(pod: Obj) -> bool:
     return str(pod["spec"].get("dnsPolicy") or "ClusterFirst").startswith("ClusterFirst")
 
 
-def _addresses(slices: list[Obj], service: str) -> set[str]:
+def endpoint_addresses(slices: list[Obj], service: str) -> set[str]:
+    """The addresses of a Service's ready endpoints."""
     return {
         address
         for endpoint_slice in slices

@@ -28,14 +28,13 @@ def check(args: argparse.Namespace) -> int:
                 if not args.only or claim.name in args.only:
                     print(f"  {claim.name} …", file=sys.stderr, flush=True)
                     results.append(examine(claim, scene))
-            namespace = scene.namespace
+            # Before the ground is cleared, which may fail: nothing that was proven is lost.
+            if args.output == "json":
+                print(json.dumps(report.to_json(lab.name, scene.namespace, results), indent=2), flush=True)
+            else:
+                print(f"{report.table(results)}\n\n{report.summary(results)}", flush=True)
     except GaveUp as error:
         raise CheckFailed(f"minipod check: {error}: see `minipod kubectl get pods -A`") from None
-    if args.output == "json":
-        print(json.dumps(report.to_json(lab.name, namespace, results), indent=2))
-    else:
-        print(report.table(results))
-        print(f"\n{report.summary(results)}")
     if any(result.verdict == "fails" for result in results):
         raise CheckFailed(report.stories(results))
     return 0
