@@ -284,14 +284,26 @@ class PodWorker:
 
     async def _terminate(self) -> None:
         """End the containers within the grace period; then the object is removed."""
+        probed = any(container.get("readinessProbe") for container in self.pod["spec"]["containers"])
+        telling = asyncio.create_task(self._report_changes()) if probed else None
         try:
             await self._stop_containers()
         except Exception:  # the sandbox is closed all the same, and the kernel ends what is in it
             log.exception("pod %s/%s: cannot be ended in good order", self.namespace, self.name)
+        finally:
+            if telling is not None:
+                telling.cancel()
         self._close_sandbox()
         if self.pod["metadata"].get("finalizers"):
             self.report()
         self.kubelet.remove(self.pod)
+
+    async def _report_changes(self) -> None:
+        """Tell on while the containers end: one that fails its readiness probe serves nobody any more."""
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            self.report()
 
     async def _stop_containers(self) -> None:
         """The ordinary ones at once; then the sidecars, the last one first, for the others may need them."""

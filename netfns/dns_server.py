@@ -6,8 +6,12 @@
 
     /health :8080   /ready :8181   /metrics :9153   as CoreDNS answers them
 
-SIGTERM ends the server after a moment (CoreDNS's `lameduck`): queries that were on their way are still
-answered.
+How a server ends without a question that gets no answer (CoreDNS's `lameduck`):
+
+    SIGTERM: /ready says no --probe--> the endpoint does not serve --> every kube-proxy forgets the flows to it
+       `----- still answers all that comes ------------------------------------------------------> ends
+
+Invariants of the end: it comes later than the probe, its way to every node, and what was sent before that.
 
 Invariants: all datagrams that wait are answered before anything else is done, `DATAGRAMS_AT_ONCE` at most; what
 others may make us hold is bounded: connections, their silence, questions that wait for upstream.
@@ -39,7 +43,7 @@ MOST_CONNECTIONS = 512
 MOST_FORWARDED = 1000  # questions that wait for upstream; more are refused
 DATAGRAMS_AT_ONCE = 64
 LONGEST_DATAGRAM = 4096  # bytes that are read of one
-LAME_DUCK = 1.0  # seconds of service after SIGTERM, until every node has heard that this server ends
+LAME_DUCK = 5.0  # seconds of service after SIGTERM, as in the Corefile of most clusters
 REPORT_PORTS = (8080, 8181, 9153)
 
 
@@ -56,6 +60,7 @@ class Server:
         self._port = port
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = self._forwarded = 0
+        self.ending = False
 
     # ------------------------------------------------------------ from query to answer
 
@@ -173,6 +178,8 @@ class Server:
             return "200 OK", "".join(lines)
         if path not in ([b"/health"], [b"/ready"]):
             return "404 Not Found", "404 page not found\n"
+        if self.ending and path == [b"/ready"]:
+            return "503 Service Unavailable", "Shutting down"
         return ("200 OK", "OK") if self.files.zones.records else ("503 Service Unavailable", "kubernetes")
 
     async def run(self, stop: asyncio.Event, report_ports: Sequence[int] = REPORT_PORTS) -> None:
@@ -224,7 +231,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--resolv", type=Path, default=Path("/etc/resolv.conf"), help="names the upstream servers"
     )
-    parser.add_argument("--report-ports", type=int, nargs="*", default=REPORT_PORTS, metavar="PORT")
+    parser.add_argument(
+        "--report-ports",
+        type=int,
+        nargs="*",
+        default=REPORT_PORTS,
+        metavar="PORT",
+        help="without one, SIGTERM ends the server at once",
+    )
     options = parser.parse_args(argv[1:])
     upstreams = [] if options.no_forward else dns_upstream.system_nameservers(options.resolv)
     try:
@@ -238,8 +252,13 @@ def main(argv: Sequence[str]) -> int:
 async def _serve(server: Server, report_ports: Sequence[int]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def lame_duck() -> None:
+        server.ending = True
+        loop.call_later(LAME_DUCK, stop.set)
+
     loop.add_signal_handler(signal.SIGINT, stop.set)
-    loop.add_signal_handler(signal.SIGTERM, loop.call_later, LAME_DUCK, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, lame_duck if report_ports else stop.set)
     await server.run(stop, report_ports)
 
 

@@ -1,10 +1,10 @@
 """Names as pods ask for them: by glibc and by dig, through the search path; and while a DNS pod goes."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.dns_restart import nobody_waits_while_dns_restarts
 from tests.e2e.session import RunningLab
 from tests.e2e.waiting import wait_until
 
@@ -40,19 +40,7 @@ kind: Pod
 metadata: {name: client, namespace: named}
 spec:
   terminationGracePeriodSeconds: 0
-  dnsConfig: {options: [{name: timeout, value: "1"}]}
   containers: [{name: c, image: busybox, command: [sleep, infinity]}]
-"""
-# Looks a name up for some seconds, as fast as glibc answers; prints how often, and what failed.
-LOOKUPS = """
-import json, socket, sys, time
-end, done, failed = time.monotonic() + float(sys.argv[1]), 0, []
-while time.monotonic() < end:
-    try: socket.getaddrinfo("db", 5432, type=socket.SOCK_STREAM)
-    except OSError as error: failed.append(str(error))
-    done += 1
-    time.sleep(0.002)
-print(json.dumps([done, failed]))
 """
 
 
@@ -90,16 +78,5 @@ def test_members_by_dig(named: RunningLab) -> None:
     assert dig(named, "www.outside.example") == ["203.0.113.10"]
 
 
-def test_no_lookup_is_lost_while_a_dns_pod_is_deleted(named: RunningLab) -> None:
-    pods = named.ready_pods(2, "kube-system", "k8s-app=kube-dns")
-    argv = ["exec", "--name", named.name, CLIENT, "--", "python3", "-c", LOOKUPS, "4"]
-    with named.user.start(*argv) as looking:
-        name = pods[0]["metadata"]["name"]
-        done = named.minipod("kubectl", "delete", "pod", name, "-n", "kube-system", "--wait=false")
-        assert done.returncode == 0, done.stderr
-        stdout, stderr = looking.communicate(timeout=30)
-    assert looking.returncode == 0, stderr
-    count, failed = json.loads(stdout)
-    assert failed == []
-    assert count > 20
-    named.ready_pods(2, "kube-system", "k8s-app=kube-dns")
+def test_no_lookup_waits_while_dns_is_restarted(named: RunningLab) -> None:
+    nobody_waits_while_dns_restarts(named, NAMESPACE)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.conftest import new_name
+from tests.e2e.dns_restart import nobody_waits_while_dns_restarts
 from tests.e2e.session import RunningLab, User
 from tests.e2e.waiting import wait_until
 
@@ -85,6 +86,10 @@ def test_a_change_is_carried_out_and_others_rules_are_left_alone(lab: RunningLab
     )
     assert f"-A {' '.join(theirs)}" in lab.output("node/worker1", "iptables-save")
     lab.delete(MANIFEST)
+
+
+def test_no_lookup_waits_while_dns_is_restarted(lab: RunningLab) -> None:
+    nobody_waits_while_dns_restarts(lab, "default")
 
 
 def test_rules_that_somebody_flushed_come_back(lab: RunningLab) -> None:

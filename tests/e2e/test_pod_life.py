@@ -175,6 +175,30 @@ def test_readiness_decides_about_traffic(life: Namespace) -> None:
     wait_until(lambda: serving() == [False], SOON, "an endpoint that is not ready any more")
 
 
+def test_a_pod_that_ends_tells_when_it_serves_no_more(life: Namespace) -> None:
+    """Until then it keeps its flows; what fails the probe and goes on for a while is given up in good order."""
+    life.create("Service", "services", "duck", spec={"selector": {"app": "duck"}, "ports": [{"port": 80}]})
+    cat = probe("cat", "/tmp/ready", failureThreshold=1)
+    duck = shell(f"touch /tmp/ready; {DEAF}", readinessProbe=cat)
+    life.run("duck", duck, labels={"app": "duck"}, terminationGracePeriodSeconds=60)
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+
+    def conditions() -> list[Obj]:
+        query = {"labelSelector": "kubernetes.io/service-name=duck"}
+        slices = life.request("GET", path, query=query)["items"]
+        return [endpoint["conditions"] for one in slices for endpoint in one.get("endpoints") or ()]
+
+    def ends(*, serving: bool) -> bool:
+        return conditions() == [{"ready": False, "serving": serving, "terminating": True}]
+
+    life.ready("duck")
+    life.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}/pods/duck")
+    wait_until(lambda: ends(serving=True), SOON, "an endpoint that ends, and serves")
+    life.exec("duck", "rm", "/tmp/ready")
+    wait_until(lambda: ends(serving=False), SOON, "an endpoint that ends, and does not serve")
+    life.delete("duck", gracePeriodSeconds="0")
+
+
 def test_http_probes_come_from_the_node(life: Namespace) -> None:
     """By named port, with a path; the server sees its node's address and the kubelet's name."""
     get = {"httpGet": {"path": "/clientip", "port": "web"}, "periodSeconds": 1}
