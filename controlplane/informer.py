@@ -40,14 +40,16 @@ class Index:
 
     def update(self, old: Obj | None, new: Obj | None) -> None:
         """The informer's handler."""
-        if old is not None:
-            self._remove(old)
+        before = tuple(self._keys_of(old)) if old is not None else ()
+        after = tuple(self._keys_of(new)) if new is not None else ()
+        if old is not None and before != after:
+            self._remove(old, before)
         if new is not None:
-            for key in self._keys_of(new):
+            for key in after:
                 self._buckets.setdefault(key, {})[key_of(new)] = new
 
-    def _remove(self, old: Obj) -> None:
-        for key in self._keys_of(old):
+    def _remove(self, old: Obj, keys: Iterable[Hashable]) -> None:
+        for key in keys:
             bucket = self._buckets.get(key)
             if bucket is not None:
                 bucket.pop(key_of(old), None)

@@ -11,9 +11,9 @@ pkg/fields/selector.go.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from controlplane import names
@@ -21,7 +21,8 @@ from controlplane.errors import StatusError, bad_request, quote
 from controlplane.meta import Obj
 
 Labels = Mapping[str, str]
-Predicate = Callable[[Obj], bool]
+FieldValue = tuple[str, str]  # a dotted path, and what is there
+FieldTerm = tuple[str, bool, str]  # a dotted path, whether it must or must not be, what
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def to_text(selector: Obj | None) -> str:
 
 
 @lru_cache(maxsize=1024)
-def parse_fields(text: str) -> tuple[tuple[str, bool, str], ...]:
+def parse_fields(text: str) -> tuple[FieldTerm, ...]:
     """The terms of a field selector: (path, wanted, value), where wanted is False for `!=`. Raises
     StatusError 400.
     """
@@ -235,7 +236,27 @@ def field_value(obj: Obj, path: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def predicate(label_selector: str, field_selector: str, selectable: frozenset[str]) -> Predicate | None:
+@dataclass(frozen=True)
+class Selection:
+    """What a label selector and a field selector select together; calling it tells whether an object is selected."""
+
+    labels: LabelSelector
+    fields: tuple[FieldTerm, ...]
+
+    def __call__(self, obj: Obj) -> bool:
+        """Whether the object is selected."""
+        for path, wanted, value in self.fields:
+            if (field_value(obj, path) == value) is not wanted:
+                return False
+        return self.labels.matches(obj["metadata"].get("labels") or {})
+
+    @cached_property
+    def wanted(self) -> FieldValue | None:
+        """A field and the one value that every selected object has there; None where no term says so."""
+        return next(((path, value) for path, wanted, value in self.fields if wanted), None)
+
+
+def predicate(label_selector: str, field_selector: str, selectable: frozenset[str]) -> Selection | None:
     """The test that both selectors make together; None when they select everything. Raises StatusError 400.
 
     `selectable` names the fields that this kind may be selected by.
@@ -245,13 +266,4 @@ def predicate(label_selector: str, field_selector: str, selectable: frozenset[st
     for path, _, _ in fields:
         if path not in selectable:
             raise bad_request(f"field label not supported: {path}")
-    if not labels.requirements and not fields:
-        return None
-
-    def matches(obj: Obj) -> bool:
-        for path, wanted, value in fields:
-            if (field_value(obj, path) == value) is not wanted:
-                return False
-        return labels.matches(obj["metadata"].get("labels") or {})
-
-    return matches
+    return Selection(labels, fields) if labels.requirements or fields else None

@@ -19,12 +19,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from controlplane.errors import StatusError, expired, too_large_version
 from controlplane.meta import Obj, key_of
-from controlplane.selectors import Predicate
+from controlplane.selectors import FieldValue, Selection, field_value
 
 HISTORY = 8192  # changes of one kind that a late watch can still ask for
 BACKLOG = 65536  # changes that a slow watch may leave unread before it is ended
@@ -32,8 +31,7 @@ BACKLOG = 65536  # changes that a slow watch may leave unread before it is ended
 Table = dict[str, dict[str, Obj]]  # namespace -> name -> object
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One write: `old` is None for a creation, `new` is None for a deletion."""
 
     revision: int
@@ -43,16 +41,14 @@ class Change:
     new: Obj | None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What a watch yields: type is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR (then object is a Status)."""
 
     type: str
     object: Obj
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All objects at one revision, as (kind, object)."""
 
     revision: int
@@ -72,7 +68,7 @@ class Recorder(Protocol):
 class Watch:
     """An endless asynchronous iterator of Events. Ends after `close()`, or after an ERROR event."""
 
-    def __init__(self, store: Store, kind: str, namespace: str, matches: Predicate | None) -> None:
+    def __init__(self, store: Store, kind: str, namespace: str, matches: Selection | None) -> None:
         self._store = store
         self._kind = kind
         self._namespace = namespace
@@ -80,11 +76,21 @@ class Watch:
         self._events: deque[Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
-        self.revision = 0  # everything up to this revision has been looked at
+
+    @property
+    def revision(self) -> int:
+        """Everything up to this revision has been taken."""
+        if self._events and self._events[0].type != "ERROR":
+            return int(self._events[0].object["metadata"]["resourceVersion"]) - 1
+        return self._store.revision
+
+    @property
+    def wanted(self) -> FieldValue | None:
+        """The one value of a field without which an object does not matter here; None where there is none."""
+        return self._matches.wanted if self._matches is not None else None
 
     def offer(self, change: Change) -> None:
-        """Called by the store for every change of the kind."""
-        self.revision = change.revision
+        """Called by the store for every change of the kind that may matter."""
         if self._namespace and change.namespace != self._namespace:
             return
         event = self._translate(change)
@@ -151,6 +157,43 @@ class Watch:
         self._wake()
 
 
+class _Watches:
+    """The watches of one kind. Those that want one value of a field are found by it: each kubelet follows the pods
+    of its own node, and what happens to a pod is not offered to all of them.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[Watch, None] = {}  # in the order in which they came
+        self._by_field: dict[str, dict[str, dict[Watch, None]]] = {}  # path -> value -> watches
+
+    def _among(self, watch: Watch) -> dict[Watch, None]:
+        if watch.wanted is None:
+            return self._all
+        path, value = watch.wanted
+        return self._by_field.setdefault(path, {}).setdefault(value, {})
+
+    def __len__(self) -> int:
+        return len(self._all) + sum(len(found) for by in self._by_field.values() for found in by.values())
+
+    def add(self, watch: Watch) -> None:
+        """From now on it is among those concerned."""
+        self._among(watch)[watch] = None
+
+    def discard(self, watch: Watch) -> None:
+        """It is not any more, if it was."""
+        self._among(watch).pop(watch, None)
+        for path, by_value in tuple(self._by_field.items()):
+            self._by_field[path] = {value: watches for value, watches in by_value.items() if watches}
+
+    def concerned(self, change: Change) -> list[Watch]:
+        """Those to which a change may matter."""
+        found = list(self._all)
+        for path, by_value in self._by_field.items():
+            for value in {field_value(obj, path) for obj in (change.old, change.new) if obj is not None}:
+                found += by_value.get(value, ())
+        return found
+
+
 def _at_revision(obj: Obj, revision: int) -> Obj:
     return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
 
@@ -167,7 +210,7 @@ class Store:
         self._tables: dict[str, Table] = {}
         self._history: dict[str, deque[Change]] = {}
         self._compacted: dict[str, int] = {}
-        self._watches: dict[str, list[Watch]] = {}
+        self._watches: dict[str, _Watches] = {}
         for kind, obj in snapshot.objects if snapshot is not None else ():
             namespace, name = key_of(obj)
             self._tables.setdefault(kind, {}).setdefault(namespace, {})[name] = obj
@@ -240,10 +283,11 @@ class Store:
         history.append(change)
         if len(history) > HISTORY:
             self._compacted[change.kind] = history.popleft().revision
-        for watch in tuple(self._watches.get(change.kind, ())):
-            watch.offer(change)
+        if change.kind in self._watches:
+            for watch in self._watches[change.kind].concerned(change):
+                watch.offer(change)
 
-    def watch(self, kind: str, namespace: str, since: int, matches: Predicate | None) -> Watch:
+    def watch(self, kind: str, namespace: str, since: int, matches: Selection | None) -> Watch:
         """A watch of all changes after revision `since`. Raises StatusError 410 when history is gone, 400 for
         the future.
         """
@@ -253,11 +297,9 @@ class Store:
         if since > self.revision:
             raise too_large_version(since, self.revision)
         watch = Watch(self, kind, namespace, matches)
-        watch.revision = self.revision
         for change in self._later(kind, since):
             watch.offer(change)
-        watch.revision = self.revision
-        self._watches.setdefault(kind, []).append(watch)
+        self._watches.setdefault(kind, _Watches()).add(watch)
         return watch
 
     def _later(self, kind: str, since: int) -> list[Change]:
@@ -271,6 +313,5 @@ class Store:
 
     def forget(self, kind: str, watch: Watch) -> None:
         """Stops telling `watch` about changes."""
-        watches = self._watches.get(kind, [])
-        if watch in watches:
-            watches.remove(watch)
+        if kind in self._watches:
+            self._watches[kind].discard(watch)

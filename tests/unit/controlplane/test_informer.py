@@ -89,6 +89,6 @@ def test_run_until_cancelled(api: API, pod: Make) -> None:
             await seen.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert api.store._watches["Pod"] == []
+        assert len(api.store._watches["Pod"]) == 0
 
     asyncio.run(scenario())

@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controlplane import store as store_module
 from controlplane.errors import StatusError
@@ -76,6 +78,55 @@ def test_selector_makes_its_own_world() -> None:
     for value in ("no", "yes", "yes", "no", "no"):
         store.put("Thing", thing("x", on=value))
     assert told(watch) == [("ADDED", "x"), ("MODIFIED", "x"), ("DELETED", "x")]
+
+
+def test_a_watch_that_wants_one_value_of_a_field_sees_an_object_come_and_go() -> None:
+    store = Store()
+    watches = {
+        node: store.watch("Thing", "", store.revision, predicate("", f"node={node}", frozenset({"node"})))
+        for node in ("one", "two")
+    }
+    elsewhere = store.watch("Thing", "", store.revision, predicate("", "node!=one", frozenset({"node"})))
+    for node in ("", "one", "one", "two"):
+        store.put("Thing", {**thing("x"), "node": node})
+    assert told(watches["one"]) == [("ADDED", "x"), ("MODIFIED", "x"), ("DELETED", "x")]
+    watches["one"].close()
+    store.remove("Thing", "a", "x")
+    assert told(watches["one"]) == []
+    assert told(watches["two"]) == [("ADDED", "x"), ("DELETED", "x")]
+    assert told(elsewhere) == [("ADDED", "x"), ("DELETED", "x"), ("ADDED", "x"), ("DELETED", "x")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(["", "one", "two"]), st.booleans())))
+def test_what_is_found_by_a_field_is_what_the_selector_says(writes: list[tuple[str, str, bool]]) -> None:
+    store = Store()
+    found = store.watch("Thing", "", store.revision, predicate("", "node=one", frozenset({"node"})))
+    inside: dict[str, bool] = {}
+    expected = []
+    for name, node, remove in writes:
+        before, after = inside.get(name, False), node == "one" and not remove
+        if remove and name in inside:
+            store.remove("Thing", "a", name)
+            del inside[name]
+        elif not remove:
+            store.put("Thing", {**thing(name), "node": node})
+            inside[name] = after
+        if after or before:
+            kind = ("MODIFIED" if before else "ADDED") if after else "DELETED"
+            expected.append((kind, name))
+    assert told(found) == expected
+
+
+def test_a_watch_has_not_come_further_than_to_what_it_has_not_told() -> None:
+    store = Store()
+    watch = store.watch("Thing", "", store.revision, None)
+    store.put("Thing", thing("x"))
+    before = store.revision - 1
+    store.put("Thing", thing("y"))
+    store.put("Other", thing("z"))
+    assert watch.revision == before
+    watch.ready()
+    assert watch.revision == store.revision
 
 
 def test_compacted_history_is_410_and_the_future_is_504(monkeypatch: pytest.MonkeyPatch) -> None:
