@@ -109,15 +109,15 @@ class Container:
     @property
     def log(self) -> Path:
         """The log of the present run, or of the last one."""
-        return self._run(self.state.restarts).log
+        return Path(self._run(self.state.restarts).log)
 
     @property
     def previous_log(self) -> Path:
         """The log of the run before it; there may be none."""
-        return self._run(self.state.restarts - 1).log
+        return Path(self._run(self.state.restarts - 1).log)
 
     def _run(self, number: int) -> Run:
-        return Run.numbered(self._pod.folder / self.name, number)
+        return Run(f"{self._pod.folder}/{self.name}", number)
 
     # ---------------------------------------------------------------- start
 
@@ -164,9 +164,9 @@ class Container:
         self._started_at, self._since = timestamp(), time.monotonic()
         self._must_restart, self._stopping = False, None
         if number:
-            rootfs.remove_tree(str(self._run(number - 1).upper))
-            self._run(number - 1).termination.unlink(missing_ok=True)
-            self._run(number - 2).log.unlink(missing_ok=True)
+            rootfs.remove_tree(self._run(number - 1).upper)
+            Path(self._run(number - 1).termination).unlink(missing_ok=True)
+            Path(self._run(number - 2).log).unlink(missing_ok=True)
 
     def _runs(self) -> None:
         state = self.state
@@ -348,10 +348,10 @@ class Container:
         """The termination message: what it wrote to its file, else, if it asks for that, the end of its log."""
         run = self._run(self.state.restarts)
         with contextlib.suppress(OSError):
-            with run.termination.open("rb") as file:
+            with Path(run.termination).open("rb") as file:
                 said = file.read(MESSAGE_LIMIT)
             if not said and code and self._spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-                said = last_output(str(run.log), LOG_TAIL)
+                said = last_output(run.log, LOG_TAIL)
             return said.decode(errors="replace")
         return ""
 

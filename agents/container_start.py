@@ -7,6 +7,7 @@ volumes, /etc/hosts, resolv.conf -> root ─────────┘
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +28,30 @@ TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a container: where it keeps its files.
+    """One run of a container, after `number` restarts: where it keeps its files, below the container's folder."""
 
-    upper: the changes to its root. log: its output. termination: what it leaves as its last words.
-    """
+    folder: str
+    number: int
 
-    upper: Path
-    log: Path
-    termination: Path
+    @property
+    def upper(self) -> str:
+        """The changes to its root."""
+        return f"{self.folder}/{self.number}"
 
-    @classmethod
-    def numbered(cls, folder: Path, number: int) -> Run:
-        """The run after `number` restarts, below the container's folder."""
-        return cls(folder / str(number), folder / f"{number}.log", folder / f"{number}.termination")
+    @property
+    def log(self) -> str:
+        """Its output."""
+        return f"{self.folder}/{self.number}.log"
+
+    @property
+    def termination(self) -> str:
+        """What it leaves as its last words."""
+        return f"{self.folder}/{self.number}.termination"
+
+    def begin(self) -> None:
+        """Make the folder, and the file for its last words, which is mounted into it. Raises OSError."""
+        os.makedirs(self.folder, exist_ok=True)
+        os.close(os.open(self.termination, os.O_CREAT | os.O_CLOEXEC, 0o666))
 
 
 def start_message(
@@ -54,9 +66,8 @@ def start_message(
 
     known = _with_addresses(pod, addresses, kubelet.addresses)
     env = container_env.environment(known, spec, program.env, kubelet.services_for(namespace), lookup)
-    run.upper.parent.mkdir(parents=True, exist_ok=True)
-    run.termination.touch()
-    last_words = (str(run.termination), spec.get("terminationMessagePath") or TERMINATION_MESSAGE_PATH, False)
+    run.begin()
+    last_words = (run.termination, spec.get("terminationMessagePath") or TERMINATION_MESSAGE_PATH, False)
     given = security.rights(pod["spec"], spec)
     for told in given.unable:
         kubelet.event(pod, "Warning", "SecurityContext", told)
@@ -70,12 +81,12 @@ def start_message(
         "working_dir": spec.get("workingDir") or program.working_dir,
         # The pause program only waits, for which it needs no interpreter.
         "standin": WAIT if standin == STANDINS["pause"] else standin,
-        "log": str(run.log),
+        "log": run.log,
         "stdin": bool(spec.get("stdin")),
         "tty": bool(spec.get("tty")),
         "pids": _pids(pod["spec"], spec),
         "root": {
-            "upper": str(run.upper),
+            "upper": run.upper,
             "image": kubelet.images.layer(program.files),
             "files": _name_files(kubelet, pod, addresses),
             "mounts": [*volumes.mounts(spec, places, env), last_words],

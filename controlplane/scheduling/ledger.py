@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.meta import Obj
 from controlplane.quantity import parse
@@ -21,6 +21,18 @@ Requests = dict[str, Fraction]
 HostPort = tuple[str, str, int]  # the node's address or "", protocol, port
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 NO_FREE_PORTS = "node(s) didn't have free ports for the requested pod ports"
+
+
+class Needs(NamedTuple):
+    """What a pod asks of whatever node it comes to: read from it once, and held against each."""
+
+    requests: Requests
+    ports: tuple[HostPort, ...]
+
+    @classmethod
+    def of(cls, pod: Obj) -> Needs:
+        """The needs of a pod."""
+        return cls(requests(pod["spec"]), tuple(host_ports(pod["spec"])))
 
 
 class Ledger:
@@ -42,10 +54,10 @@ class Ledger:
         for port in host_ports(pod["spec"]):
             self._ports[node][port] += step
 
-    def why_not(self, pod: Obj, node: Obj) -> list[str]:
-        """What the pod needs and the node has no room for, in the scheduler's words."""
+    def why_not(self, needs: Needs, node: Obj) -> list[str]:
+        """What a pod needs and the node has no room for, in the scheduler's words."""
         name, reasons = node["metadata"]["name"], []
-        if any(self._is_taken(name, port) for port in host_ports(pod["spec"])):
+        if any(self._is_taken(name, port) for port in needs.ports):
             reasons.append(NO_FREE_PORTS)
         allocatable = (node.get("status") or {}).get("allocatable")
         if allocatable is None:  # a node that has not said what it has
@@ -53,7 +65,7 @@ class Ledger:
         if "pods" in allocatable and self.pods[name] >= parse(str(allocatable["pods"])):
             reasons.append("Too many pods")
         taken: Any = self._requests[name]
-        for resource, amount in requests(pod["spec"]).items():
+        for resource, amount in needs.requests.items():
             if amount and taken[resource] + amount > parse(str(allocatable.get(resource, "0"))):
                 reasons.append(f"Insufficient {resource}")
         return reasons

@@ -23,7 +23,7 @@ from controlplane.informers import Informers
 from controlplane.meta import Key, Obj, condition, controller_of, key_of, labels_of, with_condition
 from controlplane.reconciler import Reconciler
 from controlplane.scheduling import neighbours, placement
-from controlplane.scheduling.ledger import Ledger
+from controlplane.scheduling.ledger import Ledger, Needs
 from controlplane.scheduling.neighbours import Neighbours, Scene
 
 NAME = "default-scheduler"
@@ -93,9 +93,10 @@ class Scheduler:
         pod = self._pods.get(namespace, name)
         if pod is None or not _wants_node(pod):
             return
-        near = self._neighbours(pod)
+        near, needs = self._neighbours(pod), Needs.of(pod)
         verdicts = {
-            node["metadata"]["name"]: self._why_not(pod, node, near) for node in self._nodes.objects.values()
+            node["metadata"]["name"]: self._why_not(pod, needs, node, near)
+            for node in self._nodes.objects.values()
         }
         fitting = [node for node, why_not in verdicts.items() if not why_not]
         if not fitting:
@@ -125,14 +126,14 @@ class Scheduler:
         namespaces = {home["metadata"]["name"]: labels_of(home) for home in self._api.list("Namespace")[0]}
         return Neighbours(pod, Scene(nodes, placed, namespaces))
 
-    def _why_not(self, pod: Obj, node: Obj, near: Neighbours | None) -> list[str]:
+    def _why_not(self, pod: Obj, needs: Needs, node: Obj, near: Neighbours | None) -> list[str]:
         """Why the pod may not run on the node; empty if it may."""
         if "deletionTimestamp" in node["metadata"]:
             return ["node(s) were being deleted"]
         reason = placement.why_not(pod, node)
         if reason:
             return [reason]
-        return self._ledger.why_not(pod, node) or (near.why_not(node) if near else [])
+        return self._ledger.why_not(needs, node) or (near.why_not(node) if near else [])
 
     def _score(self, pod: Obj, name: str, near: Neighbours | None) -> tuple[int, float, int, int, str]:
         node = self._nodes.objects["", name]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controlplane.meta import condition
-from controlplane.scheduling.ledger import Ledger, requests
+from controlplane.scheduling.ledger import Ledger, Needs, requests
 
 Obj = dict[str, Any]
 Run = Callable[..., None]
@@ -100,11 +100,11 @@ def test_ports_of_different_addresses_do_not_collide() -> None:
 
     ledger, node = Ledger(), {"metadata": {"name": "n"}}
     ledger.count(on("192.168.50.21"), "n", 1)
-    assert not ledger.why_not(on("127.0.0.1"), node)
-    assert ledger.why_not(on("0.0.0.0"), node)
-    assert ledger.why_not(on("192.168.50.21"), node)
+    assert not ledger.why_not(Needs.of(on("127.0.0.1")), node)
+    assert ledger.why_not(Needs.of(on("0.0.0.0")), node)
+    assert ledger.why_not(Needs.of(on("192.168.50.21")), node)
     ledger.count(on("192.168.50.21"), "n", -1)
-    assert not ledger.why_not(on("0.0.0.0"), node)
+    assert not ledger.why_not(Needs.of(on("0.0.0.0")), node)
 
 
 def test_pods_that_want_to_be_apart(cluster: Run, pod: Make) -> None:
