@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 Obj = dict[str, Any]
@@ -92,10 +94,9 @@ def resolv_conf(pod: Obj, cluster: ClusterDns, node: str) -> ResolvConf:
     config = pod["spec"].get("dnsConfig") or {}
     servers = _unique([*servers, *(config.get("nameservers") or ())])
     searches = _unique([*searches, *(config.get("searches") or ())])
+    ends = accumulate(len(search) + 1 for search in searches[:MAX_SEARCHES])  # each with the blank before it
     fitting = [
-        search
-        for index, search in enumerate(searches[:MAX_SEARCHES])
-        if len(" ".join(searches[: index + 1])) <= MAX_SEARCH_CHARACTERS
+        search for search, end in zip(searches, ends, strict=False) if end - 1 <= MAX_SEARCH_CHARACTERS
     ]
     omitted = []
     if len(servers) > MAX_NAMESERVERS:
@@ -113,7 +114,9 @@ def resolv_conf(pod: Obj, cluster: ClusterDns, node: str) -> ResolvConf:
     return ResolvConf(tuple(servers[:MAX_NAMESERVERS]), tuple(fitting), tuple(merged), tuple(omitted))
 
 
-def _read(text: str) -> tuple[list[str], list[str], list[str]]:
+@lru_cache(maxsize=64)
+def _read(text: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    """The servers, search path and options of a resolv.conf."""
     servers: list[str] = []
     searches: list[str] = []
     options: list[str] = []

@@ -12,6 +12,7 @@ from typing import Any
 
 LIMIT = 1 << 18
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_SIZE_ONLY = socket.MSG_PEEK | socket.MSG_TRUNC
 _RIGHTS_SPACE = socket.CMSG_SPACE(16 * struct.calcsize("i"))  # at most 16 descriptors
 
 
@@ -36,7 +37,7 @@ def receive(channel: socket.socket) -> tuple[Any, list[int]] | None:
     """The next message and its descriptors; None at the other end's end. Blocks unless the socket does not."""
     try:
         # Its size first: a buffer for the longest would be mapped and unmapped for each message.
-        size = channel.recv_into(bytearray(1), 1, socket.MSG_PEEK | socket.MSG_TRUNC)
+        size = channel.recv_into(bytearray(1), 1, _SIZE_ONLY)
         raw, ancillary, _, _ = channel.recvmsg(max(size, 1), _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
