@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from agents.descriptors import ended
@@ -36,9 +37,14 @@ class _Started:
 
 
 async def run_command(
-    namespaces: Callable[[], Namespaces], argv: Sequence[str], env: Mapping[str, str], working_dir: str
+    namespaces: Callable[[], Namespaces],
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    working_dir: str,
+    threads: Executor | None = None,
 ) -> tuple[int, str]:
-    """Exit status (minus the signal's number when one ended it) and output. `namespaces()`: where to go.
+    """Exit status (minus the signal's number when one ended it) and output. `namespaces()`: where to go. `threads`: who
+    goes, whose capabilities the command gets.
 
     Raises OSError when it cannot be started.
     """
@@ -55,7 +61,7 @@ async def run_command(
             raise
         return _Started(process, output)
 
-    starting = asyncio.ensure_future(asyncio.to_thread(start))
+    starting = asyncio.get_running_loop().run_in_executor(threads, start)
     try:
         started = await asyncio.shield(starting)
     except asyncio.CancelledError:

@@ -81,6 +81,7 @@ def start_message(
         "working_dir": spec.get("workingDir") or program.working_dir,
         # The pause program only waits, for which it needs no interpreter.
         "standin": WAIT if standin == STANDINS["pause"] else standin,
+        "confined": given.confined,
         "log": run.log,
         "stdin": bool(spec.get("stdin")),
         "tty": bool(spec.get("tty")),

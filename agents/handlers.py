@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents import grpc_health
 from agents.command import run_command
 from agents.dial import authority, connect, streams
 from agents.http_get import HttpGetError, http_get
+from agents.security import Rights
 from topo.enter import Namespaces
 
 Obj = dict[str, Any]
@@ -46,7 +47,7 @@ class Target:
 
     node: the node's namespaces, from where connections are made. address: the pod's. ports: its named ports.
     namespaces: the container's own, while it runs. env, working_dir: its program's.
-    rights: what stands before a command that is run there (agents/security.py).
+    rights: what a command that is run there may do.
     """
 
     node: Namespaces
@@ -55,7 +56,7 @@ class Target:
     namespaces: Callable[[], Namespaces]
     env: Mapping[str, str]
     working_dir: str
-    rights: tuple[str, ...] = ()
+    rights: Rights = field(default_factory=Rights)
 
     def port(self, port: int | str) -> int:
         """A port's number. Raises HandlerError for a name that the container does not declare."""
@@ -91,8 +92,9 @@ async def run(handler: Obj, target: Target) -> Outcome:
 
 async def _exec(target: Target, argv: Sequence[str]) -> Outcome:
     try:
-        words = [*target.rights, *argv]
-        status, output = await run_command(target.namespaces, words, target.env, target.working_dir)
+        words = [*target.rights.words, *argv]
+        threads = target.rights.threads
+        status, output = await run_command(target.namespaces, words, target.env, target.working_dir, threads)
     except FileNotFoundError:
         return Outcome(False, f'exec: "{argv[0]}": executable file not found in $PATH')
     except OSError as error:

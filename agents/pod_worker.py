@@ -353,7 +353,7 @@ class PodWorker:
             namespaces=lambda: namespaces_of(self, spec["name"]),
             env=env,
             working_dir=working_dir,
-            rights=security.rights(self.pod["spec"], spec).words,
+            rights=security.rights(self.pod["spec"], spec),
         )
 
     def event(self, kind: str, reason: str, message: str) -> None:

@@ -2,7 +2,8 @@
 
     setpriv --reuid=1000 --regid=3000 --groups=2000 --bounding-set=-all,+chown --no-new-privs -- PROGRAM …
 
-A container that asks for nothing of this is root of the lab's own user namespace, and starts without the detour.
+A container that asks for nothing of this is root with a container runtime's usual capabilities (topo/capabilities.py),
+and starts without the detour; one that is privileged, or asks for others, is started with all that the lab has.
 What cannot be done fails closed: setpriv ends, and the program does not run. Only an id that the lab's user namespace
 does not have is left out, and told: a lab of an ordinary user may have no id but root's.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,26 +24,33 @@ from typing import Any
 from agents.container_env import ConfigError
 from agents.images.catalogue import CODE_ROOT, Program
 from agents.images.standins import STANDINS
+from topo.capabilities import CONTAINER, bound
 
 Obj = dict[str, Any]
 SETPRIV = "/usr/bin/setpriv"
 NONROOT = 65532  # who runs where somebody other than root is to run, and nobody says who
 LOW_PORTS = "net.ipv4.ip_unprivileged_port_start"
-# What a container runtime gives.
-CAPABILITIES = (
-    *("chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap"),
-    *("net_bind_service", "net_raw", "sys_chroot", "mknod", "audit_write", "setfcap"),
-)
+# From where commands are started in containers that have no more: a bounding set belongs to a thread and its children.
+THREADS = ThreadPoolExecutor(4, "confined", initializer=bound)
 
 
 @dataclass(frozen=True)
 class Rights:
-    """words: what stands before a program. unable: what of the securityContext is left out, in words."""
+    """words: what stands before a program. unable: what of the securityContext is left out, in words.
+
+    confined: whether it has no other capabilities than those that every container has.
+    """
 
     words: tuple[str, ...] = ()
     unable: tuple[str, ...] = ()
     user: int = 0
     read_only: bool = False
+    confined: bool = True
+
+    @property
+    def threads(self) -> ThreadPoolExecutor | None:
+        """From which threads a command is to be started within the container; None: from any."""
+        return THREADS if self.confined else None
 
 
 def rights(pod_spec: Obj, container: Obj) -> Rights:
@@ -72,7 +81,8 @@ def rights(pod_spec: Obj, container: Obj) -> Rights:
     words += _limits(own)
     if words:
         words = [SETPRIV, *words, "--"]
-    return Rights(tuple(words), told, user or 0, bool(own.get("readOnlyRootFilesystem")))
+    confined = not own.get("privileged") and _capabilities(own, "add") <= CONTAINER.keys()
+    return Rights(tuple(words), told, user or 0, bool(own.get("readOnlyRootFilesystem")), confined)
 
 
 def _identity(user: int | None, group: int | None, groups: list[int]) -> Iterator[str]:
@@ -88,17 +98,22 @@ def _identity(user: int | None, group: int | None, groups: list[int]) -> Iterato
 
 def _limits(own: Obj) -> Iterator[str]:
     """Of capabilities, and of gaining more."""
-    asked = own.get("capabilities") or {}
-    if (asked.get("drop") or asked.get("add")) and not own.get("privileged"):
-        dropped, added = (
-            {name.lower().removeprefix("cap_") for name in asked.get(what) or ()} for what in ("drop", "add")
-        )
-        if "all" not in added:
-            kept = [] if "all" in dropped else [name for name in CAPABILITIES if name not in dropped]
-            kept += sorted(added - set(kept))
-            yield "--bounding-set=" + ",".join(["-all", *(f"+{name}" for name in kept)])
+    dropped, added = _capabilities(own, "drop"), _capabilities(own, "add")
+    if (dropped or added) and not own.get("privileged") and "all" not in added:
+        kept = [] if "all" in dropped else [name for name in CONTAINER if name not in dropped]
+        kept += sorted(added - set(kept))
+        listed = ",".join(["-all", *(f"+{name}" for name in kept)])
+        yield f"--bounding-set={listed}"
+        if not added <= CONTAINER.keys():  # the bounding set has only a container's, and cannot grow
+            yield f"--inh-caps={listed}"
     if own.get("allowPrivilegeEscalation") is False:
         yield "--no-new-privs"
+
+
+def _capabilities(own: Obj, what: str) -> set[str]:
+    """Those that are to be added or dropped, without their prefix."""
+    asked = (own.get("capabilities") or {}).get(what) or ()
+    return {name.lower().removeprefix("cap_") for name in asked}
 
 
 def command(given: Rights, program: Program, argv: list[str]) -> tuple[list[str], str]:

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from topo import rootfs, stdio, syscalls
+from topo import capabilities, rootfs, stdio, syscalls
 
 _MOST_DESCRIPTORS = 1 << 20
 _LONGEST = 1 << 18  # topo.wire.LIMIT, without its module
@@ -26,7 +26,7 @@ _RESET = (_signal.SIGPIPE, _signal.SIGCHLD, _signal.SIGINT, _signal.SIGXFSZ)
 
 
 def run(report: int, theirs: Sequence[int], tty: bool) -> NoReturn:
-    """Become the container that is described on the socket `report`: argv, env, working_dir, standin.
+    """Become the container that is described on the socket `report`: argv, env, working_dir, standin, confined.
 
     The description comes when the supervisor knows of this process: a container that nobody knows of must not run. What
     keeps it from starting is written there; it closes by itself when the program runs. `theirs`: its input and outputs.
@@ -44,6 +44,8 @@ def run(report: int, theirs: Sequence[int], tty: bool) -> NoReturn:
         for number in _RESET:  # Python ignores some; a program expects the defaults of a fresh start
             _signal.signal(number, _signal.SIG_DFL)
         os.chdir(container["working_dir"])
+        if container["confined"]:
+            capabilities.confine()
         _run_standin(container, report)
     except (OSError, ValueError) as error:
         os.write(report, str(error).encode())

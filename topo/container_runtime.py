@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from topo import forker, rootfs, syscalls, wire
+from topo import capabilities, forker, rootfs, syscalls, wire
 from topo.container_log import LogWriter
 from topo.forker import POD_NAMESPACES
 from topo.home import Home
@@ -148,7 +148,9 @@ class ContainerRuntime(Server):
         if is_native(spec):
             report.send(b".")
         else:
-            wire.send(report, {word: spec[word] for word in ("argv", "env", "working_dir", "standin")})
+            wire.send(
+                report, {word: spec[word] for word in ("argv", "env", "working_dir", "standin", "confined")}
+            )
         descriptor = report.detach()
         self.wait_for(descriptor, lambda: self._has_started(forked.request, descriptor, spec))
 
@@ -212,6 +214,7 @@ def main(argv: Sequence[str]) -> None:
     """`python -m topo.container_runtime CHANNEL FORKER`: descriptors of the channels to supervisor and forker."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what shares this memory would run Python's handler in it
     syscalls.set_process_name(_NAME)
+    capabilities.keep_for_children()
     ContainerRuntime(*(socket.socket(fileno=int(word)) for word in argv)).run()
 
 

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from topo import container, syscalls
+from topo import capabilities, container, syscalls
 from topo.home import Home
 from topo.stdio import Stdio
 
@@ -120,6 +120,7 @@ def main(argv: Sequence[str]) -> None:
     os.environ.clear()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    capabilities.keep_for_children()
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -20,6 +20,7 @@ import termios
 from collections.abc import Mapping
 from typing import Any
 
+from topo import capabilities
 from topo.native import Call, Chain, address, signal_set, strings
 from topo.rootfs import PROC_FLAGS
 from topo.stdio import Stdio
@@ -43,9 +44,10 @@ def chain_of(spec: Mapping[str, Any], report: int, stdio: Stdio) -> Chain:
 
     To be called within the container's root. Raises OSError when there is no such program.
     """
+    settling = _settling(report, stdio, spec["confined"])
     if spec["standin"] == WAIT:
-        return Chain([*_settling(report, stdio), *_waiting(spec, report)], _ENDS)
-    return Chain([*_settling(report, stdio), *_told(report), *_executing(spec)])
+        return Chain([*settling, *_waiting(spec, report)], _ENDS)
+    return Chain([*settling, *_told(report), *_executing(spec)])
 
 
 def refusal(spec: Mapping[str, Any], number: int) -> str:
@@ -53,7 +55,7 @@ def refusal(spec: Mapping[str, Any], number: int) -> str:
     return f'exec: "{spec["argv"][0]}": {os.strerror(number).lower()}'
 
 
-def _settling(report: int, stdio: Stdio) -> list[Call]:
+def _settling(report: int, stdio: Stdio, confined: bool) -> list[Call]:
     """What both have in common."""
     terminal: list[Call] = [("ioctl", 0, termios.TIOCSCTTY, 0)] if stdio.tty else []
     return [
@@ -63,6 +65,7 @@ def _settling(report: int, stdio: Stdio) -> list[Call]:
         ("close_range", 3, report - 1, 0),
         ("close_range", report + 1, _LAST_DESCRIPTOR, 0),
         ("mount", b"proc", b"/proc", b"proc", PROC_FLAGS, None),
+        *([("capset", capabilities.HEADER, capabilities.confined())] if confined else ()),
         ("signal", signal.SIGPIPE, address("_exit")),
     ]
 

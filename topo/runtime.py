@@ -224,8 +224,9 @@ class Runtime:
         `pids`: pidfd of a process whose pid namespace it joins; None: it gets one of its own.
 
         `container`: name, argv, env, working_dir, standin ("module:function", topo.native_container.WAIT, or "" to
-        execute argv), log (a path), stdin, tty, root (the fields of topo.rootfs.ContainerRoot). `forked` is called once
-        its process is there: it may end at any time from then on. Raises ContainerStartError, RuntimeUnavailable.
+        execute argv), confined (whether it has no more than topo.capabilities.CONTAINER), log (a path), stdin, tty,
+        root (the fields of topo.rootfs.ContainerRoot). `forked` is called once its process is there: it may end at any
+        time from then on. Raises ContainerStartError, RuntimeUnavailable.
         """
         handed = [pod] if pids is None else [pod, pids]
         request = self._ask(self._containers, {"container": container}, handed)

@@ -105,7 +105,10 @@ async def _serve(
 
 async def _exec(channels: Channels, found: Container, wanted: Wanted, hung_up: asyncio.Future[None]) -> None:
     try:
-        running = await asyncio.to_thread(remote_command.start, found.target, wanted)
+        threads = found.target.rights.threads
+        running = await asyncio.get_running_loop().run_in_executor(
+            threads, remote_command.start, found.target, wanted
+        )
     except (StartError, OSError) as error:
         await tell(channels, failure(str(error)))
         return

@@ -118,7 +118,7 @@ def start(target: Target, wanted: Wanted) -> Running:
     with namespaces.entered():
         _find(wanted.command[0], env, target.working_dir)
     ours, theirs = _terminal() if wanted.tty else _pipes(wanted)
-    words = [*target.rights, *wanted.command]
+    words = [*target.rights.words, *wanted.command]
     argv = [SETSID, "--ctty", *words] if wanted.tty else words
     try:
         process = namespaces.popen(

@@ -44,6 +44,28 @@ spec:
       command: [sleep, "3600"]
       securityContext: {readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
       volumeMounts: [{name: tmp, mountPath: /tmp}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: rights}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - {name: plain, image: busybox, command: [sleep, "3600"]}
+    - {name: waits, image: registry.k8s.io/pause}
+    - {name: serves, image: nginx}
+    - name: more
+      image: busybox
+      command: [sleep, "3600"]
+      securityContext: {capabilities: {add: [NET_ADMIN, SYS_TIME]}}
+    - name: fewer
+      image: busybox
+      command: [sleep, "3600"]
+      securityContext: {capabilities: {drop: [NET_RAW, MKNOD, KILL, AUDIT_WRITE, SETFCAP], add: [KILL, MKNOD]}}
+    - name: privileged
+      image: busybox
+      command: [sleep, "3600"]
+      securityContext: {privileged: true}
 """
 
 
@@ -52,7 +74,7 @@ def kubectl(lab: RunningLab) -> Iterator[Kubectl]:
     found = Kubectl.of(lab, SPACE)
     found.output("create", "namespace", SPACE)
     lab.apply(MANIFEST, SPACE)
-    lab.ready_pods(2, SPACE)
+    lab.ready_pods(3, SPACE)
     yield found
     found.output("delete", "namespace", SPACE, "--wait=false")
 
@@ -86,6 +108,32 @@ def test_what_it_may_not_do(kubectl: Kubectl) -> None:
     assert "NoNewPrivs:\t1" in sh(kubectl, "demo", "shell", "grep NoNewPrivs /proc/1/status")
     assert "CapEff:\t0000000000000000" in sh(kubectl, "sealed", "c", "grep CapEff /proc/1/status")
     assert "CapEff:\t0000000000000000" in sh(kubectl, "sealed", "c", "grep CapEff /proc/self/status")
+
+
+CAPS = "grep -E 'Cap(Prm|Eff)' /proc/{}/status | sort -u -k2 | cut -f2"
+
+
+@pytest.mark.parametrize("process", ["1", "self"])
+def test_it_has_what_a_container_runtime_gives(kubectl: Kubectl, process: str) -> None:
+    """The figures are those of the task "Set capabilities for a Container" in Kubernetes' documentation."""
+    expected = {
+        "plain": "a80425fb",
+        "waits": "a80425fb",
+        "serves": "a80425fb",
+        "more": "aa0435fb",
+        "fewer": "80405fb",
+    }
+    for container, wanted in expected.items():
+        found = sh(kubectl, "rights", container, CAPS.format(process)).split()
+        assert [one.lstrip("0") for one in found] == [wanted], container
+    (everything,) = sh(kubectl, "rights", "privileged", CAPS.format(process)).split()
+    assert int(everything, 16) > 0xFFFFFFFF
+
+
+def test_a_container_cannot_change_its_network_unless_it_may(kubectl: Kubectl) -> None:
+    down = ["--", "ip", "link", "set", "lo", "down"]
+    assert b"not permitted" in kubectl.run("exec", "rights", "-c", "plain", *down).stderr
+    assert kubectl.run("exec", "rights", "-c", "privileged", *down).returncode == 0
 
 
 def test_a_read_only_root_has_writable_volumes(kubectl: Kubectl) -> None:
