@@ -74,13 +74,13 @@ def start_message(
     argv, standin = security.command(
         given, program, [container_env.expand(word, env) for word in program.argv]
     )
+    waits = standin == STANDINS["pause"]  # for which it needs no interpreter
     message = {
         "name": spec["name"],
         "argv": argv,
         "env": env,
         "working_dir": spec.get("workingDir") or program.working_dir,
-        # The pause program only waits, for which it needs no interpreter.
-        "standin": WAIT if standin == STANDINS["pause"] else standin,
+        "standin": WAIT if waits else standin,
         "confined": given.confined,
         "log": run.log,
         "stdin": bool(spec.get("stdin")),
@@ -92,6 +92,7 @@ def start_message(
             "files": _name_files(kubelet, pod, addresses),
             "mounts": [*volumes.mounts(spec, places, env), last_words],
             "read_only": given.read_only,
+            "interpreter": not waits,
         },
     }
     return message, program

@@ -35,7 +35,7 @@ from topo.container_log import LogWriter
 from topo.forker import POD_NAMESPACES
 from topo.home import Home
 from topo.native import Chain
-from topo.native_container import SETTLED, WAIT, chain_of, is_native, refusal
+from topo.native_container import WAIT, Places, chain_of, is_native, refusal, settles
 from topo.serving import Server
 from topo.stdio import Stdio
 
@@ -43,6 +43,8 @@ KILLED = "killed before its program ran"
 _CHUNK = 1 << 16
 _NAME = "containers"
 _EVERY_KIND = POD_NAMESPACES | syscalls.CLONE_NEWNS
+_TOLD = ("argv", "env", "working_dir", "standin", "confined")  # what a forked one is to become
+_CHAIN = syscalls.CLONE_PARENT | syscalls.CLONE_FILES  # see topo.native_container
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class ContainerRuntime(Server):
         self._home = Home()
         self._proc = os.open("/proc", os.O_PATH)  # to be found from within a container's root
         self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._places, self._nothing = Places.reserve(), os.open(os.devnull, os.O_RDONLY)
         self._chains: dict[str, Chain] = {}  # by log, as long as the container's process may use them
 
     def serve(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
@@ -84,19 +87,18 @@ class ContainerRuntime(Server):
         stdio = Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
         # The end of a stream raises SIGPIPE in whoever writes to it; packets keep the description in one piece.
         report, theirs = socket.socketpair() if native else wire.pair()
-        chain: Chain | None = None
+        settled = False
         try:
             syscalls.unshare(syscalls.CLONE_NEWNS)
             rootfs.enter_container_root(rootfs.ContainerRoot(**spec["root"]))
-            os.makedirs(spec["working_dir"], exist_ok=True)
+            _make_working_folder(spec["working_dir"])
             if spec["root"].get("read_only"):
                 rootfs.seal()
             if native:
                 syscalls.setns(pod, POD_NAMESPACES)
-                os.chdir(spec["working_dir"])
-                chain = chain_of(spec, theirs.fileno(), stdio)
-                pid = self._clone(chain, pids)
-                pidfd = os.pidfd_open(pid)
+                self._places.fill(theirs.fileno(), stdio.theirs)
+                pid, pidfd = self._start_chain(spec, pids)
+                settled = settles(report, pidfd)
             else:
                 pid, pidfd = self._fork(pod, theirs.fileno(), stdio, pids)
         except BaseException:
@@ -104,32 +106,46 @@ class ContainerRuntime(Server):
             stdio.close_ours()
             raise
         finally:
+            if native:
+                self._places.clear(self._nothing)
             self._home.return_to(_EVERY_KIND if native else syscalls.CLONE_NEWNS)
             stdio.close_theirs()
             theirs.close()
-        if chain is not None:
-            self._chains[spec["log"]] = chain
         forked = _Forked(request, spec, pid, pidfd, stdio, log, report)
-        if spec["standin"] == WAIT:
-            self.wait_for(report.fileno(), lambda: self._has_settled(forked))
+        if native:
+            self._let_go_on(forked, settled)
         else:
             self._tell(forked)
-            self._let_run(forked)
+            wire.send(report, {word: spec[word] for word in _TOLD})
+            self._wait_for_start(forked)
 
-    def _has_settled(self, forked: _Forked) -> None:
-        """A container that only waits has said that nothing can fail any more, or has ended before."""
-        error = self._chains[forked.spec["log"]].errno
-        if forked.report.recv(len(SETTLED)) == SETTLED and not error:
-            self._tell(forked, started=True)
-            with contextlib.suppress(BrokenPipeError):  # killed meanwhile, which its pidfd tells
-                forked.report.send(b".")
-            # It sees by this end that it was told by one who lives, and closes its own.
-            self.hand_over(forked.report.fileno(), lambda: self.forget(forked.report.detach()))
-        else:
+    def _start_chain(self, spec: dict[str, Any], pids: int | None) -> tuple[int, int]:
+        """Start a process in the present namespaces that needs no interpreter: its pid and a pidfd."""
+        os.chdir(spec["working_dir"])
+        chain = chain_of(spec, self._places, tty=spec["tty"])
+        pid = self._clone(chain, pids)
+        self._chains[spec["log"]] = chain
+        return pid, os.pidfd_open(pid)
+
+    def _let_go_on(self, forked: _Forked, settled: bool) -> None:
+        """Tell the supervisor of a chain's process, and then this one to go on, unless it has ended or failed."""
+        spec, report = forked.spec, forked.report
+        error = self._chains[spec["log"]].errno
+        if error or not settled:
             self._tell(forked)
-            text = refusal(forked.spec, error) if error else KILLED
+            text = refusal(spec, error) if error else KILLED
             self.answer({"id": forked.request, "error": text, "errno": None})
-            self.forget(forked.report.detach())
+            report.close()
+            return
+        waits = spec["standin"] == WAIT
+        self._tell(forked, **({"started": True} if waits else {}))
+        with contextlib.suppress(BrokenPipeError):  # killed meanwhile, which its pidfd tells
+            report.send(b".")
+        if waits:  # it sees by this end that it was told by one who lives, and closes its own
+            descriptor = report.detach()
+            self.wait_for(descriptor, lambda: self.forget(descriptor))
+        else:
+            self._wait_for_start(forked)
 
     def _tell(self, forked: _Forked, **more: bool) -> None:
         """Tell the supervisor of a process, and from now on write its log."""
@@ -142,25 +158,18 @@ class ContainerRuntime(Server):
             os.close(stdio.input)  # the kubelet's copy is the only one: when it closes that, the input ends
         self._read_outputs(spec["log"], forked.log, stdio.outputs)
 
-    def _let_run(self, forked: _Forked) -> None:
-        """Now that the supervisor knows of it, tell it so, and see whether it becomes its program."""
-        spec, report = forked.spec, forked.report
-        if is_native(spec):
-            report.send(b".")
-        else:
-            wire.send(
-                report, {word: spec[word] for word in ("argv", "env", "working_dir", "standin", "confined")}
-            )
-        descriptor = report.detach()
-        self.wait_for(descriptor, lambda: self._has_started(forked.request, descriptor, spec))
+    def _wait_for_start(self, forked: _Forked) -> None:
+        """See, now that the supervisor knows of it, whether a container becomes its program."""
+        descriptor = forked.report.detach()
+        self.wait_for(descriptor, lambda: self._has_started(forked.request, descriptor, forked.spec))
 
     def _clone(self, chain: Chain, pids: int | None) -> int:
         """Start a chain in a pid namespace of its own, or beside another process. Returns its pid."""
         if pids is None:
-            return chain.start(syscalls.CLONE_NEWPID | syscalls.CLONE_PARENT)
+            return chain.start(syscalls.CLONE_NEWPID | _CHAIN)
         syscalls.setns(pids, syscalls.CLONE_NEWPID)  # of the children, not of this process
         try:
-            return chain.start(syscalls.CLONE_PARENT)
+            return chain.start(_CHAIN)
         finally:
             syscalls.setns(self._pids, syscalls.CLONE_NEWPID)
 
@@ -208,6 +217,11 @@ class ContainerRuntime(Server):
 
         for descriptor, stream in outputs.items():
             self.wait_for(descriptor, lambda d=descriptor, s=stream: read(d, s))  # type: ignore[misc]
+
+
+def _make_working_folder(path: str) -> None:
+    if not os.path.isdir(path):
+        os.makedirs(path)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -18,9 +18,10 @@ import ctypes
 import os
 import signal
 import struct
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from topo.syscalls import CLONE_VM
@@ -42,6 +43,7 @@ _FRAME = 64  # where a call returns to
 _STORAGE, _POINTER = 6144, 3072
 _VARIABLES = slice(0, _POINTER) if _X86 else slice(_POINTER, _STORAGE)
 _SELF = (0, 16) if _X86 else ()
+_UNTOUCHED = bytes(_STORAGE)[_VARIABLES]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _clone = ctypes.PyDLL(None, use_errno=True).clone
@@ -78,6 +80,7 @@ def _blocking(signals: bytes) -> Iterator[None]:
 
 class Chain:
     """Calls that a process will make, each a function of libc with its arguments. Keep it until the process is over.
+    `another` is for a further process; only of a chain that has not been started.
 
     An integer is passed as it is, bytes and arrays by their address. There are no branches: a call that fails does not
     end the chain, but `errno` tells; what must not go on is ended by the handler of a signal.
@@ -86,16 +89,39 @@ class Chain:
     def __init__(self, calls: Sequence[Call], blocked: bytes = bytes(128)) -> None:
         """`blocked`: the signals (a sigset_t) that wait until a call takes them."""
         self._arguments = calls
+        self._blocked = blocked
         contexts = _CONTEXT * len(calls)
-        size = _STORAGE + contexts + _CALL_STACK + _FRAME * (len(calls) + 1)
-        self._memory = ctypes.create_string_buffer(size + 64)
-        self._storage = (ctypes.addressof(self._memory) + 63) & ~63
+        self._size = _STORAGE + contexts + _CALL_STACK + _FRAME * (len(calls) + 1)
+        self._take_memory()
         for offset in _SELF:
             place = self._storage + _POINTER + offset
             ctypes.c_size_t.from_address(place).value = self._storage + _POINTER
         with _blocking(blocked):
             self._prepare(self._storage + _STORAGE, self._storage + _STORAGE + contexts)
-        self._blocked = blocked
+
+    def _take_memory(self) -> None:
+        self._memory = ctypes.create_string_buffer(self._size + 64)
+        self._storage = (ctypes.addressof(self._memory) + 63) & ~63
+
+    def another(self) -> "Chain":
+        """The same calls with the same arguments for another process: a tenth of the work of a new chain."""
+        made = object.__new__(Chain)
+        made._arguments, made._blocked, made._size = self._arguments, self._blocked, self._size
+        made._take_memory()
+        words, pointers = self._as_prepared
+        moved = words[:]
+        distance = made._storage - self._storage
+        for place in pointers:
+            moved[place] += distance
+        ctypes.memmove(made._storage, moved.buffer_info()[0], self._size)
+        return made
+
+    @cached_property
+    def _as_prepared(self) -> "tuple[array[int], list[int]]":
+        """The block word by word before a process has used it, and which words point into the block itself."""
+        words = array("Q", ctypes.string_at(self._storage, self._size))
+        own = range(self._storage, self._storage + self._size)
+        return words, [place for place, word in enumerate(words) if word in own]
 
     def _prepare(self, first: int, stack: int) -> None:
         """Fill in the contexts. Each call begins above those before it, none of which overwrites its return address."""
@@ -116,7 +142,7 @@ class Chain:
     def errno(self) -> int:
         """The error of a call of the process that failed; 0 when none has. Nothing else is ever written there."""
         variables = ctypes.string_at(self._storage, _STORAGE)[_VARIABLES]
-        return int.from_bytes(variables.strip(b"\0"), "little")
+        return int.from_bytes(variables.strip(b"\0"), "little") if variables != _UNTOUCHED else 0
 
     def start(self, flags: int) -> int:
         """Start the process, in fresh namespaces (CLONE_NEW*) if asked for. Returns its pid; raises OSError."""

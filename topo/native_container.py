@@ -1,11 +1,13 @@
 """The start of a container that needs no interpreter: one that executes a program, or one that only waits for its end.
 
-    clone ──> pid 1 of its own pid namespace: session, terminal or pipes, no other descriptor, /proc, signals
+    clone ──> pid 1 of its own pid namespace: session, terminal or pipes, no other descriptor, /proc, signals, SETTLED
           ──> read: until the supervisor knows of it    send: SIGPIPE ends it when whoever should have told is gone
           ──> execve, or sigwait until SIGTERM or SIGINT and _exit(0)
 
-One that only waits says SETTLED before it reads: nothing can fail any more then, so that the supervisor is told once
-that it is there and that it runs. Whether a program can be executed is seen only when it has been told to.
+It begins with the descriptors of the process that starts it, which waits for SETTLED before it closes any (a table of
+descriptors of its own would be copied in full, whatever it is to have). For one that only waits, nothing can fail any
+more then: the supervisor is told once that it is there and that it runs. Whether a program can be executed is seen
+only when it has been told to.
 
 What `topo.container` says in Python, said by topo.native.
 
@@ -14,22 +16,25 @@ Source: the OCI runtime specification, "Lifecycle"; Kubernetes' build/pause/linu
 
 import errno
 import os
+import select
 import signal
+import socket
 import stat
 import termios
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from topo import capabilities
 from topo.native import Call, Chain, address, signal_set, strings
 from topo.rootfs import PROC_FLAGS
-from topo.stdio import Stdio
 from topo.syscalls import PR_SET_NAME
 
 WAIT = "wait"  # in place of a stand-in's "module:function"
-SETTLED = b"settled"
+_SETTLED = b"settled"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_LAST_DESCRIPTOR = (1 << 32) - 1
+_LAST_DESCRIPTOR, _CLOSE_RANGE_UNSHARE = (1 << 32) - 1, 2
 _IGNORE, _DEFAULT = 1, 0  # SIG_IGN, SIG_DFL
 _ENDS = signal_set([signal.SIGTERM, signal.SIGINT])
 
@@ -39,15 +44,61 @@ def is_native(spec: Mapping[str, Any]) -> bool:
     return spec["standin"] in ("", WAIT)
 
 
-def chain_of(spec: Mapping[str, Any], report: int, stdio: Stdio) -> Chain:
-    """The calls of a container's first process. `report`: its end of a stream, which closes when its program runs.
+@dataclass(frozen=True)
+class Places:
+    """The descriptors from which every container takes its own: the report, and what becomes its 0, 1 and 2.
+
+    They are the lowest of whoever starts it, so that only a few are copied.
+    """
+
+    report: int
+    stdio: tuple[int, int, int]
+
+    @classmethod
+    def reserve(cls) -> "Places":
+        """Take four numbers for as long as this process lives."""
+        report, one, two, three = (os.open(os.devnull, os.O_RDONLY) for _ in range(4))
+        return cls(report, (one, two, three))
+
+    def fill(self, report: int, stdio: Sequence[int]) -> None:
+        """Put a container's descriptors there, which stay open where they are."""
+        for descriptor, place in zip((report, *stdio), (self.report, *self.stdio), strict=True):
+            os.dup2(descriptor, place, inheritable=False)
+
+    def clear(self, nothing: int) -> None:
+        """Let go of a container's descriptors; `nothing` stays in their place."""
+        self.fill(nothing, (nothing, nothing, nothing))
+
+
+def chain_of(spec: Mapping[str, Any], places: Places, *, tty: bool) -> Chain:
+    """The calls of a container's first process. The report is its end of a stream, which closes when its program runs.
 
     To be called within the container's root. Raises OSError when there is no such program.
     """
-    settling = _settling(report, stdio, spec["confined"])
     if spec["standin"] == WAIT:
-        return Chain([*settling, *_waiting(spec, report)], _ENDS)
-    return Chain([*settling, *_told(report), *_executing(spec)])
+        name = os.path.basename(spec["argv"][0])
+        return _waiting_chain(name, places, tty, spec["confined"]).another()
+    settling = _settling(places, tty, spec["confined"])
+    return Chain([*settling, *_settled(places.report), *_executing(spec)])
+
+
+@lru_cache(maxsize=16)
+def _waiting_chain(name: str, places: Places, tty: bool, confined: bool) -> Chain:
+    """The one from which those of all containers are made that only wait, and under the same name."""
+    before, after = _waiting(name, places.report)
+    return Chain([*_settling(places, tty, confined), *before, *_settled(places.report), *after], _ENDS)
+
+
+def settles(report: socket.socket, pidfd: int) -> bool:
+    """Wait until a chain's process has descriptors of its own and says so; False when it ends before."""
+    poll = select.poll()
+    for descriptor in (report.fileno(), pidfd):
+        poll.register(descriptor, select.POLLIN)
+    poll.poll()
+    try:
+        return report.recv(len(_SETTLED), socket.MSG_DONTWAIT) == _SETTLED
+    except BlockingIOError:
+        return False
 
 
 def refusal(spec: Mapping[str, Any], number: int) -> str:
@@ -55,40 +106,42 @@ def refusal(spec: Mapping[str, Any], number: int) -> str:
     return f'exec: "{spec["argv"][0]}": {os.strerror(number).lower()}'
 
 
-def _settling(report: int, stdio: Stdio, confined: bool) -> list[Call]:
+def _settling(places: Places, tty: bool, confined: bool) -> list[Call]:
     """What both have in common."""
-    terminal: list[Call] = [("ioctl", 0, termios.TIOCSCTTY, 0)] if stdio.tty else []
+    terminal: list[Call] = [("ioctl", 0, termios.TIOCSCTTY, 0)] if tty else []
+    report, others = places.report, max(places.report, *places.stdio) + 1
     return [
+        ("close_range", others, _LAST_DESCRIPTOR, _CLOSE_RANGE_UNSHARE),
         ("setsid",),
-        *(("dup2", descriptor, number) for number, descriptor in enumerate(stdio.theirs)),
+        *(("dup2", descriptor, number) for number, descriptor in enumerate(places.stdio)),
         *terminal,
         ("close_range", 3, report - 1, 0),
-        ("close_range", report + 1, _LAST_DESCRIPTOR, 0),
+        ("close_range", report + 1, others, 0),
         ("mount", b"proc", b"/proc", b"proc", PROC_FLAGS, None),
         *([("capset", capabilities.HEADER, capabilities.confined())] if confined else ()),
         ("signal", signal.SIGPIPE, address("_exit")),
     ]
 
 
-def _told(report: int) -> list[Call]:
-    """Until the supervisor knows of the process."""
-    return [("read", report, bytes(8), 1), ("send", report, b"", 0, 0)]
-
-
-def _waiting(spec: Mapping[str, Any], report: int) -> list[Call]:
-    name = os.path.basename(spec["argv"][0]).encode()
+def _settled(report: int) -> list[Call]:
+    """Say so; then wait until the supervisor knows of the process."""
     return [
-        ("prctl", PR_SET_NAME, name),
+        ("send", report, _SETTLED, len(_SETTLED), 0),
+        ("read", report, bytes(8), 1),
+        ("send", report, b"", 0, 0),
+    ]
+
+
+def _waiting(name: str, report: int) -> tuple[list[Call], list[Call]]:
+    """What comes before the process is told to go on, and after."""
+    before: list[Call] = [
+        ("prctl", PR_SET_NAME, name.encode()),
         ("signal", signal.SIGCHLD, _IGNORE),  # the kernel reaps what is left to it
         # They are blocked, and sigwait takes them: this is only to be seen as having decided about them.
         ("signal", signal.SIGTERM, address("_exit")),
         ("signal", signal.SIGINT, address("_exit")),
-        ("send", report, SETTLED, len(SETTLED), 0),
-        *_told(report),
-        ("close", report),
-        ("sigwait", _ENDS, bytes(8)),
-        ("_exit", 0),
     ]
+    return before, [("close", report), ("sigwait", _ENDS, bytes(8)), ("_exit", 0)]
 
 
 def _executing(spec: Mapping[str, Any]) -> list[Call]:

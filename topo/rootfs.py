@@ -78,6 +78,7 @@ class ContainerRoot:
     files: (path in the container, text, mode); no part of the path may be a link of the skeleton or the image.
     mounts: (source, path in the container, read only); the path is created, as a file when the source is one.
     read_only: whether nothing but its mounts can be written; for whoever has finished with it: `seal`.
+    interpreter: whether it has Minipod's code and the Python that runs it, of which stand-ins are made.
     """
 
     upper: str
@@ -85,6 +86,7 @@ class ContainerRoot:
     files: Sequence[tuple[str, str, int]] = ()
     mounts: Sequence[tuple[str, str, bool]] = ()
     read_only: bool = False
+    interpreter: bool = True
 
 
 def populate(root: str) -> None:
@@ -124,8 +126,8 @@ def python_prefixes() -> list[str]:
     return sorted(prefix for prefix in prefixes if not f"{prefix}/".startswith("/usr/"))
 
 
-# Shown in every container as in the sandbox. The skeleton below a container has the folders for them.
-_SHOWN = ("/dev", CODE, *python_prefixes())
+# Shown in containers as in the sandbox. The skeleton below a container has the folders for them.
+_INTERPRETER = (CODE, *python_prefixes())
 # Where nearly every pod mounts something; a folder that is there already need not be made for each of them.
 _MOUNTED_OFTEN = "/run/secrets/kubernetes.io/serviceaccount"
 
@@ -165,7 +167,7 @@ def prepare_sandbox_root(root: SandboxRoot) -> None:
     _show_system_trees(new)
     os.makedirs(f"{new}{IMAGE}")
     populate(f"{new}{IMAGE}")
-    for path in (*_SHOWN, _MOUNTED_OFTEN):
+    for path in (*_INTERPRETER, _MOUNTED_OFTEN):
         os.makedirs(f"{new}{IMAGE}{path}", exist_ok=True)
     os.makedirs(f"{new}{STATE}")
     syscalls.bind(f"/proc/self/fd/{root.state}", f"{new}{STATE}")
@@ -243,7 +245,7 @@ def enter_container_root(container: ContainerRoot) -> None:
         _make_folder(folder)
     _overlay(f"{container.image}:{IMAGE}" if container.image else IMAGE, upper, "root", root, container.files)
     _mount_usr(container, root)
-    for path in _SHOWN:
+    for path in ("/dev", *(_INTERPRETER if container.interpreter else ())):
         syscalls.bind(path, f"{root}{path}")
     for source, path, read_only in container.mounts:
         _bind_volume(root, source, path, read_only)
@@ -271,7 +273,12 @@ def _write_files(layer: str, files: Sequence[tuple[str, str, int]]) -> None:
         target = f"{layer}{path}"
         folder = os.path.dirname(target)
         if folder != made:
-            os.makedirs(folder, exist_ok=True)
+            try:
+                os.mkdir(folder)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                os.makedirs(folder)
             made = folder
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         os.write(descriptor, text.encode())

@@ -44,6 +44,17 @@ def test_the_error_of_a_call_is_told_and_is_nobody_elses() -> None:
     assert [one.errno for one in two] == [errno.ENOENT, errno.EACCES]
 
 
+def test_another_chain_does_the_same_in_a_process_of_its_own() -> None:
+    first = Chain([("sigwait", ENDS, bytes(8)), ("chdir", b"/no/such/folder"), ("_exit", 7)], ENDS)
+    second, third = first.another(), first.another()
+    pids = [chain.start(0) for chain in (second, third)]
+    os.kill(pids[1], signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[1], 0)[1]) == 7
+    assert [chain.errno for chain in (first, second, third)] == [0, 0, errno.ENOENT]
+    os.kill(pids[0], signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 7
+
+
 def test_threads_of_the_starter_make_no_difference() -> None:
     thread = threading.Thread(target=lambda: None)
     thread.start()
