@@ -35,6 +35,8 @@ from netfns.kernel import Kernel, settings_for
 DEVICE = "cni0"
 MTU = 1450
 POD_DEVICE = "eth0"
+# All that either end uses. Left to itself, the kernel makes one for each processor, and takes all but one back.
+QUEUES = "numtxqueues 1 numrxqueues 1"
 LINK_LOCAL = "fe80::1/64"  # of the bridge: whoever forwards to a neighbour looks for it from such an address
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
@@ -120,8 +122,8 @@ def render(bridge: Bridge, attachment: Attachment) -> Wiring:
     """
     port = attachment.port
     node = _lines(
-        f"link add {port} mtu {MTU} master {DEVICE} up "
-        f"type veth peer name {POD_DEVICE} mtu {MTU} netns {attachment.pid}",
+        f"link add {port} mtu {MTU} {QUEUES} master {DEVICE} up "
+        f"type veth peer name {POD_DEVICE} mtu {MTU} {QUEUES} netns {attachment.pid}",
         f"link set {port} alias {attachment.pod} type bridge_slave hairpin on",
     )
     pod = [

@@ -5,7 +5,8 @@ grows with the number of named namespaces; the same text sent over one netlink s
 about half a millisecond for a pod's veth pair. So `Rtnetlink.batch` understands the lines that are written for every
 pod, and `compile_batch` returns None for text with any other line, which then goes to the real `ip`.
 
-    link add [dev] NAME [mtu N] [address MAC] [master DEV] [up] type veth peer name NAME [mtu N] [address MAC] netns PID
+    link add [dev] NAME [mtu N] [numtxqueues N] [numrxqueues N] [address MAC] [master DEV] [up]
+        type veth peer name NAME [mtu N] [numtxqueues N] [numrxqueues N] [address MAC] netns PID
     link set [dev] NAME [mtu N] [master DEV] [alias TEXT] [addrgenmode none] [up | down]
                         [type bridge_slave hairpin on|off]
     link del [dev] NAME
@@ -30,15 +31,14 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 NLMSG_ERROR = 2
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 20, 24
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 4, 10, 18, 19
-IFLA_IFALIAS, IFLA_AF_SPEC = 20, 26
+IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 20, 26, 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BRPORT_MODE, IFLA_INET6_ADDR_GEN_MODE, VETH_INFO_PEER = 4, 8, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 IFF_UP, IFA_F_NODAD, IN6_ADDR_GEN_MODE_NONE, RTNH_F_ONLINK = 0x1, 0x2, 1, 4
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 3, 0, 253, 1
-
-
+_QUEUES = {"numtxqueues": IFLA_NUM_TX_QUEUES, "numrxqueues": IFLA_NUM_RX_QUEUES}
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 
 
@@ -137,6 +137,9 @@ def _link_attributes(name: str, options: _Options) -> bytes:
         attributes += attribute(IFLA_IFALIAS, options.values["alias"].encode())
     if "mtu" in options.values:
         attributes += _u32(IFLA_MTU, int(options.values["mtu"]))
+    for word, kind in _QUEUES.items():
+        if word in options.values:
+            attributes += _u32(kind, int(options.values[word]))
     if "address" in options.values:
         attributes += attribute(IFLA_ADDRESS, _mac(options.values["address"]))
     if "netns" in options.values:
@@ -153,8 +156,9 @@ def _link_add(line: str, words: list[str]) -> Request:
     if words[kind_at + 1 : kind_at + 4] != ["veth", "peer", "name"]:
         raise _Unsupported(line)
     name, peer_name = words[0], words[kind_at + 4]
-    link = _Options.read(words[1:kind_at], keys={"mtu", "address", "master"}, flags={"up"})
-    peer = _Options.read(words[kind_at + 5 :], keys={"mtu", "address", "netns"}, flags=set())
+    either = {"mtu", "address", *_QUEUES}
+    link = _Options.read(words[1:kind_at], keys=either | {"master"}, flags={"up"})
+    peer = _Options.read(words[kind_at + 5 :], keys=either | {"netns"}, flags=set())
     peer_info = attribute(VETH_INFO_PEER, _ifinfo(0, 0, 0) + _link_attributes(peer_name, peer))
     info = _name(IFLA_INFO_KIND, "veth") + attribute(IFLA_INFO_DATA, peer_info)
     up = IFF_UP if "up" in link.flags else 0

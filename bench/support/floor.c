@@ -1,7 +1,7 @@
 /* The least that the kernel takes to plug N pods into bridges: the same objects as netfns/bridge.py makes, from C.
  *
  *   for each pod: unshare(CLONE_NEWNET)               its network namespace, held by a descriptor
- *                 RTM_NEWLINK on the node's socket    veth pair: near end up, a port of cni0; far end in the pod as eth0
+ *                 RTM_NEWLINK on the node's socket    veth pair of one queue: near end up, a port of cni0; far end in the pod: eth0
  *                 RTM_SETLINK on the node's socket    hairpin, alias
  *                 one batch on the pod's own socket   lo up; eth0 without link-local address, up; address; default route
  *
@@ -138,11 +138,13 @@ static void make_pair(struct node *node, int number, int namespace)
     struct batch b = { .length = 0 };
     struct ifinfomsg near_end = { .ifi_flags = IFF_UP, .ifi_change = IFF_UP }, far_end = { 0 };
     char name[16], alias[32];
-    unsigned mtu = 1450;
+    unsigned mtu = 1450, queues = 1;
     int length = 1 + snprintf(name, sizeof name, "veth%08x", number);
     message(&b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &near_end, sizeof near_end);
     attribute(&b, IFLA_IFNAME, name, length);
     attribute(&b, IFLA_MTU, &mtu, 4);
+    attribute(&b, IFLA_NUM_TX_QUEUES, &queues, 4);
+    attribute(&b, IFLA_NUM_RX_QUEUES, &queues, 4);
     attribute(&b, IFLA_MASTER, &node->bridge, 4);
     struct rtattr *info = attribute(&b, IFLA_LINKINFO, NULL, 0);
     attribute(&b, IFLA_INFO_KIND, "veth", 4);
@@ -151,6 +153,8 @@ static void make_pair(struct node *node, int number, int namespace)
     put(&b, &far_end, sizeof far_end);
     attribute(&b, IFLA_IFNAME, "eth0", 5);
     attribute(&b, IFLA_MTU, &mtu, 4);
+    attribute(&b, IFLA_NUM_TX_QUEUES, &queues, 4);
+    attribute(&b, IFLA_NUM_RX_QUEUES, &queues, 4);
     attribute(&b, IFLA_NET_NS_FD, &namespace, 4);
     close_nest(&b, peer);
     close_nest(&b, data);

@@ -16,6 +16,8 @@ from typing import Any
 from topo import syscalls
 from topo.netlink import NetlinkError, Rtnetlink, compile_batch
 
+QUEUES = ("num_tx_queues", "num_rx_queues")
+
 
 def by_ip(text: str) -> None:
     subprocess.run(["ip", "-batch", "-"], input=text, text=True, check=True)
@@ -47,7 +49,8 @@ def state() -> dict[str, Any]:
 def _link(link: dict[str, Any]) -> dict[str, Any]:
     info = link.get("linkinfo", {})
     kept = {
-        key: link.get(key) for key in ("ifname", "mtu", "master", "address", "ifalias", "inet6_addr_gen_mode")
+        key: link.get(key)
+        for key in ("ifname", "mtu", "master", "address", "ifalias", "inet6_addr_gen_mode", *QUEUES)
     }
     port = info.get("info_slave_data", {}).get("hairpin")
     if link["ifname"] == "eth0":

@@ -18,6 +18,7 @@ link set v1 type bridge_slave hairpin on
 link add v2 address 02:00:00:00:02:01 type veth peer name v3 address 02:00:00:00:02:02 netns PID
 link set v2 mtu 1400 master cni0 down
 link add v4 type veth peer name v5 netns PID
+link add v6 numtxqueues 1 numrxqueues 1 type veth peer name v7 numtxqueues 3 netns PID
 link del v4
 addr add fd00:244:0:1::1/64 dev cni0 nodad
 route add 10.96.0.0/16 dev cni0
@@ -58,6 +59,8 @@ def test_both_ways_leave_the_same(sandbox: Sandbox) -> None:
         "the texts did something"
     )
     assert (links["v2"]["mtu"], links["v2"]["up"], links["eth0"]["up"]) == (1400, False, True)
+    queues = {name: (links[name]["num_tx_queues"], links[name]["num_rx_queues"]) for name in ("v6", "v7")}
+    assert (queues["v6"], queues["v7"][0]) == ((1, 1), 3)
     assert len(expected["pod"]["routes"]) >= 4
 
 
