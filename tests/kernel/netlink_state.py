@@ -53,7 +53,7 @@ def _link(link: dict[str, Any]) -> dict[str, Any]:
         for key in ("ifname", "mtu", "master", "address", "ifalias", "inet6_addr_gen_mode", *QUEUES)
     }
     port = info.get("info_slave_data", {}).get("hairpin")
-    if link["ifname"] == "eth0":
+    if link["ifname"] in ("eth0", "v6", "v7"):
         kept["address"] = ""  # drawn by chance
     return kept | {"up": "UP" in link["flags"], "kind": info.get("info_kind"), "hairpin": port}
 
