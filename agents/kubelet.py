@@ -4,8 +4,8 @@
                                                 │
                        netfns.bridge, netfns.ipam: the node's bridge, each pod's veth pair and addresses
 
-Invariants: a pod is wired before a container of it starts; its address is given back only when its namespaces are
-gone; what the kubelet tells the API is status and events, nothing else.
+Invariants: a pod is wired before a container of it starts; its address and its policies are let go only when its
+port is gone (agents/pod_ports.py); what the kubelet tells the API is status and events, nothing else.
 
 Source: Kubernetes documentation, "kubelet", "Nodes: heartbeats".
 """
@@ -25,6 +25,7 @@ from agents.host_ports import HostPortMapper
 from agents.image_store import ImageStore
 from agents.node_kernel import NodeKernel
 from agents.pod_files import ClusterDns
+from agents.pod_ports import PodPorts
 from agents.pod_sandbox import PodSandbox
 from agents.pod_worker import PodWorker
 from agents.resource_fields import CAPACITY
@@ -36,6 +37,7 @@ from controlplane.meta import now as timestamp
 from controlplane.scheduling.ledger import collide, host_ports
 from netfns import bridge, ipam
 from netfns.kernel import HAS_IPV6, CommandError, Kernel
+from topo.departures import Departures
 from topo.enter import NETWORK
 from topo.machine import Machine
 from topo.runtime import Runtime, Wiring
@@ -71,7 +73,7 @@ class PolicyGate(Protocol):
         """Return when the node enforces the pod's NetworkPolicies; whether there are any in the cluster."""
 
     def release(self, uid: str) -> None:
-        """The pod has ended."""
+        """The pod has ended, and nothing that it sent is on its way any more."""
 
 
 class Kubelet:
@@ -105,6 +107,7 @@ class Kubelet:
         self._bridge: bridge.Bridge | None = None
         self._host_ports: HostPortMapper | None = None
         self._pool: ipam.Pool | None = None
+        self._ports = PodPorts(kernel, machine.namespaces.call(Departures))
         self._tasks: set[asyncio.Task[None]] = set()
         self._files: dict[str, tuple[int, str]] = {}  # when it changed, its text
         self._pods = Informer(self.api, "Pod", field_selector=f"spec.nodeName={self.name}")
@@ -112,6 +115,7 @@ class Kubelet:
     async def run(self) -> None:
         """Register the node, wait for its range of addresses, then serve pods until cancelled."""
         self.register()
+        self._ports.follow()
         await self._take_pod_range()
         await self._shared.all_nodes.wait()
         self._set_ready()
@@ -142,6 +146,7 @@ class Kubelet:
             if attachment.port not in plugged:
                 with contextlib.suppress(CommandError):  # the pair may be gone, or only off the bridge
                     self._kernel.ip(f"link del {attachment.port}\n")
+                self._ports.expect(attachment.port)
                 self._plug(attachment, worker.sandbox)
 
     # ---------------------------------------------------------------- the node
@@ -277,11 +282,12 @@ class Kubelet:
         finally:
             del self.workers[worker.uid]
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine beside everything else; an error of it is logged."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -297,7 +303,9 @@ class Kubelet:
     def wiring(self, pod: str, uid: str, addresses: tuple[str, ...]) -> Wiring:
         """How a pod is to be plugged into the bridge, by whoever makes its namespaces."""
         assert self._bridge is not None
-        text = bridge.render(self._bridge, bridge.Attachment(pod, uid, self.runtime.pid, addresses))
+        attachment = bridge.Attachment(pod, uid, self.runtime.pid, addresses)
+        self._ports.expect(attachment.port)
+        text = bridge.render(self._bridge, attachment)
         return Wiring(self.name, text.node, text.pod)
 
     def _plug(self, attachment: bridge.Attachment, sandbox: PodSandbox) -> None:
@@ -309,10 +317,9 @@ class Kubelet:
         finally:
             pod_kernel.close()
 
-    def unplug(self, uid: str) -> None:
+    async def unplug(self, uid: str) -> None:
         """Take a pod off the bridge that came no further: what is left of it may hold its port."""
-        with contextlib.suppress(CommandError):
-            self._kernel.ip(f"link del {bridge.port_of(uid)}\n")
+        await self._ports.delete(bridge.port_of(uid))
 
     async def secure(self, pod: Obj, addresses: Sequence[str]) -> bool:
         """Wait until the node enforces the pod's NetworkPolicies; whether there are any in the cluster."""
@@ -333,16 +340,22 @@ class Kubelet:
         finally:
             kernel.close()
 
-    def release(self, uid: str) -> None:
-        """Take a pod's addresses back, and the ports of the node that led to them."""
-        if self._policy is not None:
-            self._policy.release(uid)
-        if self._pool is not None:
-            self._pool = ipam.release(self._pool, uid)
+    def release(self, uid: str) -> asyncio.Task[None]:
+        """A pod ends: take back the node's ports that led to it, and once nothing comes from it any more its
+        addresses, which is when the task is done.
+        """
         if self._host_ports is not None:
             closed = self._host_ports.close(uid)
             if closed:
                 self.spawn(self._host_ports.write(closed))
+        return self.spawn(self._let_go(uid))
+
+    async def _let_go(self, uid: str) -> None:
+        await self._ports.gone(bridge.port_of(uid))
+        if self._policy is not None:
+            self._policy.release(uid)
+        if self._pool is not None:
+            self._pool = ipam.release(self._pool, uid)
 
     def services_for(self, namespace: str) -> list[Obj]:
         """The Services whose variables a pod of the namespace gets: its namespace's, and default/kubernetes."""

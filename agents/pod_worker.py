@@ -166,7 +166,7 @@ class PodWorker:
                 self.event("Warning", "FailedSync", f"error syncing pod: {type(error).__name__}: {error}")
                 self._close_sandbox()
                 await asyncio.sleep(back_off.next(time.monotonic() - since))
-            self._begin_again()
+            await self._begin_again()
 
     @property
     def _lost(self) -> bool:
@@ -205,8 +205,9 @@ class PodWorker:
                 self.event("Warning", "FailedMount", f"MountVolume.SetUp failed: {error}")
             except (RuntimeUnavailable, CommandError, IpamError, OSError, ValueError) as error:
                 self.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
-                self._close_sandbox()
-                self.kubelet.unplug(self.uid)
+                released = self._close_sandbox()
+                await self.kubelet.unplug(self.uid)
+                await released
             self.report()
             await asyncio.sleep(SANDBOX_RETRY)
 
@@ -253,9 +254,9 @@ class PodWorker:
             container.exited(137, 9)
         self.wake()
 
-    def _begin_again(self) -> None:
+    async def _begin_again(self) -> None:
         """Everything that has not ended for good is started again, under a new address."""
-        self._close_sandbox()
+        await self._close_sandbox()
         self.addresses, self._initialized = (), False
         for container in self._by_name.values():
             container.renew()
@@ -330,13 +331,13 @@ class PodWorker:
             else:
                 container.kill()
 
-    def _close_sandbox(self) -> None:
-        """End what still runs in the pod; its address is free again."""
+    def _close_sandbox(self) -> asyncio.Task[None]:
+        """End what still runs in the pod; when the task is done, its address is free again."""
         if self.sandbox is not None:
             self.sandbox.close()
-        self.kubelet.release(self.uid)
         for container in self._by_name.values():
             container.exited(137, 9)
+        return self.kubelet.release(self.uid)
 
     # ---------------------------------------------------------------- for its containers
 

@@ -363,6 +363,53 @@ def test_a_pod_has_its_policies_with_its_first_breath(clean: Ground) -> None:
             listening.recv(20)
 
 
+LAST_BREATH = """
+apiVersion: v1
+kind: Pod
+metadata: {name: last, namespace: shop, labels: {app: breath}}
+spec: {containers: [{name: main, image: busybox, command: [sleep, "600"]}]}
+"""
+
+
+def test_a_pod_has_its_policies_to_its_last_breath(clean: Ground) -> None:
+    """A socket keeps the network of a deleted pod alive, and sends until the network is taken away from it."""
+    address = clean.addresses["dev/guest"][0]
+    clean.apply(LAST_BREATH, "shop")
+    clean.kube.output("wait", "-n", "shop", "--for=condition=Ready", "pod/last", "--timeout=25s")
+    datagrams = socket.AF_INET, socket.SOCK_DGRAM
+    with (
+        clean.lab.socket(machine("dev/guest"), *datagrams) as listening,
+        clean.lab.socket("pod/last.shop", *datagrams) as sending,
+    ):
+        listening.bind((address, 7777))
+        listening.settimeout(5.0)
+        sending.sendto(b"free", (address, 7777))
+        assert listening.recv(20) == b"free"
+        listening.setblocking(False)
+        clean.apply(policy("{podSelector: {matchLabels: {app: breath}}, policyTypes: [Egress]}"), "shop")
+        wait_until(lambda: not passes(sending, listening, address), SOON)
+        clean.kube.output("delete", "-n", "shop", "pod/last", "--now")
+        wait_until(lambda: not connected(sending, listening, address), 4 * SOON)
+
+
+def connected(sending: socket.socket, listening: socket.socket, address: str) -> bool:
+    """Whether the sender has a network; what it sends there must not arrive."""
+    try:
+        assert not passes(sending, listening, address)
+    except OSError:
+        return False
+    return True
+
+
+def passes(sending: socket.socket, listening: socket.socket, address: str) -> bool:
+    """Whether a datagram of a new flow arrives within a moment."""
+    sending.sendto(b"late", (address, 7777))
+    arrived, _, _ = select.select([listening], [], [], 0.02)
+    while select.select([listening], [], [], 0)[0]:
+        listening.recv(20)
+    return bool(arrived)
+
+
 TENANTS = (Path(labs.__file__).parent / "tenants" / "tenants.yaml").read_text()
 TENANT_PODS = ("red-web/app", "red-data/app", "blue-web/app", "blue-data/app", "shared/registry")
 

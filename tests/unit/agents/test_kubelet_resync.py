@@ -60,13 +60,15 @@ def test_pods_that_are_off_the_bridge_are_plugged_in_again(monkeypatch: pytest.M
     attachments = {
         pod.uid: bridge.Attachment(f"default/{pod.uid}", pod.uid, 77, pod.addresses) for pod in pods
     }
+    expected = list[str]()
     node, inside = FakeKernel(attachments["there"].port), FakeKernel()
     monkeypatch.setattr(kubelet, "NodeKernel", lambda *_: inside)
     workers = {pod.uid: pod for pod in (*pods, on_node_network)}
     fields = {"_bridge": bridge.Bridge(CIDRS), "_pool": pool, "_kernel": node, "workers": workers}
-    fields |= {"_host_ports": None}
+    fields |= {"_host_ports": None, "_ports": SimpleNamespace(expect=expected.append)}
     lost = Kubelet.__new__(Kubelet)
     lost.__dict__.update(fields)
     lost.resync()
     wiring = bridge.render(bridge.Bridge(CIDRS), attachments["off"])
     assert (node.texts, inside.texts) == ([wiring.node], [wiring.pod])
+    assert expected == [attachments["off"].port]

@@ -65,6 +65,8 @@ class FakeKubelet:
         self.secured: list[tuple[str, ...]] = []
         self.policies = asyncio.Event()
         self.policies.set()
+        self.ports_gone = asyncio.Event()
+        self.ports_gone.set()
         self.api = SimpleNamespace(find=lambda *_: None)
         self.images = SimpleNamespace(layer=lambda _: "")
 
@@ -89,7 +91,7 @@ class FakeKubelet:
     def wiring(self, pod: str, uid: str, addresses: tuple[str, ...]) -> None:
         return None
 
-    def unplug(self, uid: str) -> None:
+    async def unplug(self, uid: str) -> None:
         pass
 
     async def secure(self, pod: Obj, addresses: tuple[str, ...]) -> bool:
@@ -101,8 +103,11 @@ class FakeKubelet:
     async def open_host_ports(self, uid: str, pod: Obj, addresses: tuple[str, ...]) -> None:
         pass
 
-    def release(self, uid: str) -> None:
-        pass
+    def release(self, uid: str) -> asyncio.Task[None]:
+        return asyncio.create_task(self._released())
+
+    async def _released(self) -> None:
+        await self.ports_gone.wait()
 
     def services_for(self, namespace: str) -> list[Obj]:
         return []
@@ -228,6 +233,21 @@ def test_lost_sandbox_is_made_again(live: Live) -> None:
     main = kubelet.status["containerStatuses"][0]
     assert main["restartCount"] == 1
     assert main["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGKILL
+
+
+def test_lost_sandbox_is_not_made_again_before_what_it_had_is_let_go(live: Live) -> None:
+    async def story(kubelet: FakeKubelet, worker: PodWorker) -> None:
+        await becomes_ready(kubelet, worker)
+        kubelet.ports_gone.clear()
+        kubelet.sandboxes[0].die()
+        await kubelet.until(lambda: any(event.startswith("SandboxChanged: ") for event in kubelet.events))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert kubelet.attempts == 1
+        kubelet.ports_gone.set()
+        await kubelet.until(lambda: kubelet.ready("10.244.1.2"))
+
+    live(pod(), story)
 
 
 def test_pod_that_may_not_start_again_has_failed_with_its_sandbox(live: Live) -> None:
