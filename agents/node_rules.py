@@ -15,9 +15,12 @@ it has told.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from operator import attrgetter
 
 from agents.policy_index import ClusterIndex, PolicyKey
 from netfns.policy_rules import (
@@ -26,17 +29,26 @@ from netfns.policy_rules import (
     NamedPorts,
     Peers,
     PolicyRules,
+    behind,
     gate,
     isolation,
+    itself,
     membership,
     named_membership,
 )
-from netfns.policy_types import DIRECTIONS, NamedPort, Peer, Pod, Port
+from netfns.policy_types import DIRECTIONS, NamedPort, Peer, Pod, Policy, Port
 
 Place = tuple[str, str]  # a set's or map's name and a key in it
-GateKey = tuple[str, tuple[PolicyKey, ...], tuple[NamedPort, ...]]
-Kind = tuple[frozenset[tuple[str, str]], tuple[NamedPort, ...]]  # of pods that are isolated alike
-MOST_KINDS = 1000  # that a namespace's gates are remembered for
+Kind = tuple[frozenset[tuple[str, str]], tuple[NamedPort, ...]]  # labels, and ports that have names
+MOST_KINDS = 1000  # of a namespace's pods that are remembered
+
+
+@dataclass
+class Alike:
+    """Pods of one kind: the policies that select them, by name, and their gates."""
+
+    policies: tuple[Policy, ...]
+    gates: tuple[Gate, ...]
 
 
 class NodeRules:
@@ -53,8 +65,7 @@ class NodeRules:
         self._named: dict[Peer, dict[tuple[NamedPorts, Port], None]] = defaultdict(dict)
         self._elements: dict[Place, Element] = {}
         self._elements_of: dict[str, set[Element]] = {}
-        self._made_gates: dict[str, dict[GateKey, Gate]] = defaultdict(dict)  # by namespace
-        self._gates_for: dict[str, dict[Kind, tuple[Gate, ...]]] = defaultdict(dict)  # by namespace
+        self._alike: dict[str, dict[Kind, Alike]] = defaultdict(dict)  # by namespace
         self._told: dict[Place, Element | None] = {}  # what was different at the last time, as it was then
         self._told_gates: dict[str, Gate | None] = {}
         self._told_asking: dict[Peers | NamedPorts, bool] = {}
@@ -86,19 +97,27 @@ class NodeRules:
     # ---------------------------------------------------------------- changes
 
     def policy_changed(self, key: PolicyKey, isolated: AbstractSet[str]) -> None:
-        """Make the gates anew that it is part of, and put the pods behind them that it isolates, or did."""
-        namespace, _ = key
-        self._gates_for.pop(namespace, None)
-        made = self._made_gates[namespace]
-        for old in [one for one in made if key in one[1]]:
-            del made[old]
+        """Put the pods that it isolates, or did, behind the gates that are theirs now."""
+        namespace, name = key
+        policy = self._index.policies.get(key)
+        for (labels, named_ports), alike in self._alike[namespace].items():
+            others = [one for one in alike.policies if one.name != name]
+            if policy is not None and policy.pods.matches(dict(labels)):
+                insort(others, policy, key=attrgetter("name"))
+            if len(others) != len(alike.policies) or policy in others:
+                alike.policies = tuple(others)
+                alike.gates = _gates(alike.policies, named_ports)
         for uid in isolated:
             pod = self._index.pods[uid]
             if pod.node == self.node:
-                before = set(isolation(pod, self._gates_of.get(uid, ())))
-                now = set(isolation(pod, self._isolate(uid, pod)))
-                self._drop(uid, before - now)
-                self._hold(uid, now - before)
+                before = self._gates_of.get(uid, ())
+                now = self._isolate(uid, pod)
+                self._drop(uid, behind(pod, [one for one in before if one not in now]))
+                self._hold(uid, behind(pod, [one for one in now if one not in before]))
+                if before and not now:
+                    self._drop(uid, itself(pod))
+                elif now and not before:
+                    self._hold(uid, itself(pod))
 
     def touched(self, uid: str) -> None:
         """Look at a pod again."""
@@ -112,7 +131,8 @@ class NodeRules:
         before = self._gates_of.get(uid, ())
         if gates != before:
             for one in gates:
-                self._enter(uid, one)
+                if one not in before:
+                    self._enter(uid, one)
             for name in {one.name for one in before} - {one.name for one in gates}:
                 self._leave(uid, name)
             self._gates_of[uid] = gates
@@ -122,22 +142,13 @@ class NodeRules:
 
     def _find_gates(self, pod: Pod) -> tuple[Gate, ...]:
         """The gates of a pod; pods of one kind have the same ones."""
-        known, kind = self._gates_for[pod.namespace], (frozenset(pod.labels.items()), pod.named_ports)
+        known, kind = self._alike[pod.namespace], (frozenset(pod.labels.items()), pod.named_ports)
         if kind not in known:
             if len(known) >= MOST_KINDS:
                 known.clear()
-            known[kind] = tuple(self._make_gates(pod))
-        return known[kind]
-
-    def _make_gates(self, pod: Pod) -> Iterator[Gate]:
-        made, selecting = self._made_gates[pod.namespace], self._index.selecting(pod)
-        for direction in DIRECTIONS:
-            policies = [policy for policy in selecting if policy.rules(direction) is not None]
-            if policies:
-                key = direction, tuple((p.namespace, p.name) for p in policies), pod.named_ports
-                if key not in made:
-                    made[key] = gate(direction, policies, pod)
-                yield made[key]
+            policies = tuple(self._index.selecting(pod))
+            known[kind] = Alike(policies, _gates(policies, pod.named_ports))
+        return known[kind].gates
 
     def _enter(self, uid: str, one: Gate) -> None:
         """A pod is behind a gate, which may be new or different from what it was."""
@@ -273,6 +284,16 @@ class NodeRules:
 
     def _forget(self) -> None:
         self._told, self._told_gates, self._told_asking = {}, {}, {}
+
+
+def _gates(policies: Sequence[Policy], named_ports: tuple[NamedPort, ...]) -> tuple[Gate, ...]:
+    """The gates of pods that have these named ports and that these policies select."""
+    found = list[Gate]()
+    for direction in DIRECTIONS:
+        isolating = tuple(policy for policy in policies if policy.rules(direction) is not None)
+        if isolating:
+            found.append(gate(direction, isolating, named_ports))
+    return tuple(found)
 
 
 def _asked(one: Gate) -> set[Peers | NamedPorts]:

@@ -143,7 +143,9 @@ def render_change(old: PolicyRules, new: PolicyRules) -> str:
     old_chains = {chain.name: chain for chain in _chains(old)}
     new_chains = {chain.name: chain for chain in _chains(new)}
     written = [chain for name, chain in new_chains.items() if old_chains.get(name) != chain]
-    stale = [name for name in old_chains if name not in new_chains]
+    stale = [
+        name for name in reversed(old_chains) if name not in new_chains
+    ]  # gates before what they jump to
     lost = {one.name for one in old_sets - new_sets}
     kept = {(e.place, e.key) for e in new.elements}
     removed = [e for e in old.elements if (e.place, e.key) not in kept and e.place not in lost]
@@ -152,10 +154,9 @@ def render_change(old: PolicyRules, new: PolicyRules) -> str:
         *(_set_command(one) for one in sorted(new_sets - old_sets, key=lambda one: one.name)),
         *(_chain_command(chain) for chain in written if chain.name not in old_chains),
         *among,
-        *map(_rules_command, written),
+        *(_rules_command(chain, new=chain.name not in old_chains) for chain in written),
         *behind,
         *_commands("delete", removed),
-        *(f"flush chain inet {TABLE} {name}" for name in stale),
         *(f"delete chain inet {TABLE} {name}" for name in stale),
         *(f"delete set inet {TABLE} {name}" for name in sorted(lost)),
     ]
@@ -300,10 +301,10 @@ def _chain_command(chain: Chain) -> str:
     return f"add chain inet {TABLE} {chain.name} {{ {_comment(chain.owner)}; }}"
 
 
-def _rules_command(chain: Chain) -> str:
-    """The chain's rules in the place of those that it had, in one line: it is never empty."""
-    rules = (f"add rule inet {TABLE} {chain.name} {rule}" for rule in chain.rules)
-    return "; ".join((f"flush chain inet {TABLE} {chain.name}", *rules))
+def _rules_command(chain: Chain, *, new: bool) -> str:
+    """The chain's rules, in the place of those that it had unless it is new; in one line: it is never empty."""
+    emptied = () if new else (f"flush chain inet {TABLE} {chain.name}",)
+    return "; ".join((*emptied, *(f"add rule inet {TABLE} {chain.name} {rule}" for rule in chain.rules)))
 
 
 def _comment(text: str) -> str:

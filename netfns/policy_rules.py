@@ -26,13 +26,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import pairwise
+from typing import NamedTuple
 
-from netfns.policy_types import ALL_PODS, EGRESS, Block, Peer, Pod, Pods, Policy, Port
+from netfns.policy_types import ALL_PODS, EGRESS, Block, NamedPort, Peer, Pod, Pods, Policy, Port, numbers_of
 
 LONGEST_NAME = 100  # characters; nft takes 127 for a comment and 255 for a name
 
@@ -50,12 +51,12 @@ class Peers:
     @staticmethod
     def together(those: Iterable[Peers]) -> Peers:
         """Whoever is among any of those."""
-        members = set[Peer]()
-        for one in those:
-            if one.everyone:
-                return EVERYONE
-            members |= one.members
-        return _peers(frozenset(members))
+        every = set(those)
+        if len(every) == 1:
+            return every.pop()
+        if EVERYONE in every:
+            return EVERYONE
+        return _peers(frozenset().union(*(one.members for one in every)))
 
     @cached_property
     def id(self) -> str:
@@ -83,6 +84,7 @@ def _peers(members: frozenset[Peer]) -> Peers:
 
 
 NOBODY, EVERYONE = Peers(), Peers(everyone=True)
+Spans = dict[tuple[int, int], set[Peers]]  # first and last port -> who may use them
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,7 @@ class NamedPorts:
         return "; ".join(sorted(f"{port} of {peer}" for peer, port in self.members))
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """The ports `first` to `last` of one protocol, and who may use them."""
 
     protocol: str
@@ -132,8 +133,7 @@ class Gate:
         return frozenset(peers for peers in asked if peers.members)
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """One element of a set, or with a `value` of a map; `owner` is the pod that it is there for."""
 
     place: str
@@ -163,24 +163,27 @@ class PolicyRules:
 # ---------------------------------------------------------------- gates
 
 
-def gate(direction: str, policies: Sequence[Policy], pod: Pod) -> Gate:
-    """The gate of a pod that these policies (one at least, all of the pod's namespace) isolate in a direction."""
-    anywhere, named = list[Peers](), set[tuple[Peer, Port]]()
-    spans: dict[str, list[Piece]] = defaultdict(list)
+@lru_cache(maxsize=4096)  # pods of one kind have the same, on every node
+def gate(direction: str, policies: tuple[Policy, ...], named_ports: tuple[NamedPort, ...]) -> Gate:
+    """The gate of a pod that has these named ports and that these policies (one at least, all of the pod's namespace)
+    isolate in a direction.
+    """
+    anywhere, named = set[Peers](), set[tuple[Peer, Port]]()
+    spans: dict[str, Spans] = defaultdict(lambda: defaultdict(set))
     numbers = set[tuple[str, str, int]]()
     for policy in policies:
         for rule in policy.rules(direction) or ():
             peers = _peers(rule.members) if rule.peers else EVERYONE
             if not rule.ports:
-                anywhere.append(peers)
+                anywhere.add(peers)
             for port in rule.ports:
                 if not port.name:
-                    spans[port.protocol].append(Piece(port.protocol, port.first, port.last, peers))
+                    spans[port.protocol][port.first, port.last].add(peers)
                 elif direction == EGRESS:
                     named |= {(peer, port) for peer in rule.peers or (ALL_PODS,)}
                 else:
-                    for number in pod.ports_named(port):
-                        spans[port.protocol].append(Piece(port.protocol, number, number, peers))
+                    for number in numbers_of(port, named_ports):
+                        spans[port.protocol][number, number].add(peers)
                         numbers.add((port.name, port.protocol, number))
     otherwise = Peers.together(anywhere)
     if otherwise.everyone:  # nothing is left to ask
@@ -189,30 +192,27 @@ def gate(direction: str, policies: Sequence[Policy], pod: Pod) -> Gate:
         _gate_name(direction, policies, numbers),
         direction,
         tuple(policy.owner for policy in policies),
-        tuple(piece for protocol in sorted(spans) for piece in _cut(spans[protocol])),
+        tuple(piece for protocol in sorted(spans) for piece in _cut(protocol, spans[protocol])),
         otherwise,
         NamedPorts(frozenset(named)) if named else None,
     )
 
 
-def _cut(spans: Sequence[Piece]) -> Iterator[Piece]:
+def _cut(protocol: str, spans: Spans) -> Iterator[Piece]:
     """Spans of one protocol's ports that may overlap, as pieces that do not, in order; neighbours with the
     same peers are one piece.
     """
-    alike = defaultdict[tuple[int, int], list[Peers]](list)  # many policies ask about the same few ports
-    for span in spans:
-        alike[span.first, span.last].append(span.peers)
-    laid = [(first, last, Peers.together(those)) for (first, last), those in alike.items()]
-    starts = sorted({first for first, *_ in laid} | {last + 1 for _, last, _ in laid})
+    starts = sorted({first for first, _ in spans} | {last + 1 for _, last in spans})
     waiting: Piece | None = None
     for start, end in pairwise(starts):
-        peers = Peers.together(those for first, last, those in laid if first <= start <= last)
+        laid = [those for (first, last), those in spans.items() if first <= start <= last]
+        peers = Peers.together(one for those in laid for one in those)
         if waiting and (waiting.last + 1, waiting.peers) == (start, peers):
-            waiting = replace(waiting, last=end - 1)
+            waiting = waiting._replace(last=end - 1)
             continue
         if waiting:
             yield waiting
-        waiting = Piece(spans[0].protocol, start, end - 1, peers) if peers else None
+        waiting = Piece(protocol, start, end - 1, peers) if peers else None
     if waiting:
         yield waiting
 
@@ -239,11 +239,19 @@ def family_of(address: str) -> str:
 
 def isolation(pod: Pod, gates: Sequence[Gate]) -> Iterable[Element]:
     """The elements that put a pod of the node behind its gates, and let it reach itself all the same."""
-    if not gates:
-        return
-    for address in pod.addresses:
-        for one in gates:
+    return (*behind(pod, gates), *itself(pod)) if gates else ()
+
+
+def behind(pod: Pod, gates: Iterable[Gate]) -> Iterator[Element]:
+    """The elements that put a pod behind some of its gates."""
+    for one in gates:
+        for address in pod.addresses:
             yield Element(f"{one.direction}{family_of(address)}", address, pod.owner, f"jump {one.name}")
+
+
+def itself(pod: Pod) -> Iterator[Element]:
+    """The elements that let an isolated pod reach itself."""
+    for address in pod.addresses:
         yield Element(f"itself{family_of(address)}", f"{address} . {address}", pod.owner)
 
 
@@ -268,30 +276,36 @@ def named_membership(pod: Pod, named: NamedPorts, peer: Peer, port: Port) -> Ite
 
 def address_ranges(blocks: Iterable[Block], family: str) -> list[str]:
     """The addresses of all blocks of one family, without their exceptions, as ranges that do not overlap."""
-    spans: list[tuple[int, int]] = []
-    for block in blocks:
-        if (":" in block.cidr) == (family == "6"):
-            spans += _without(block.cidr, block.exceptions)
+    spans = [span for block in blocks if (":" in block.cidr) == (family == "6") for span in _spans(block)]
     merged: list[tuple[int, int]] = []
     for first, last in sorted(spans):
         if merged and first <= merged[-1][1] + 1:
             merged[-1] = merged[-1][0], max(last, merged[-1][1])
         else:
             merged.append((first, last))
+    return [_range(first, last, family) for first, last in merged]
+
+
+@lru_cache(maxsize=4096)
+def _range(first: int, last: int, family: str) -> str:
     kind = IPv6Address if family == "6" else IPv4Address
-    return [f"{kind(first)}-{kind(last)}" if first < last else str(kind(first)) for first, last in merged]
+    return f"{kind(first)}-{kind(last)}" if first < last else str(kind(first))
 
 
-def _without(cidr: str, exceptions: Iterable[str]) -> Iterator[tuple[int, int]]:
-    first, end = _bounds(cidr)
+@lru_cache(maxsize=4096)
+def _spans(block: Block) -> tuple[tuple[int, int], ...]:
+    """The first and last addresses of what is left of a block without its exceptions."""
+    outer, exceptions = block.networks
+    first, end = _bounds(outer)
+    found = list[tuple[int, int]]()
     for begins, ends in sorted(map(_bounds, exceptions)):
         if first < begins:
-            yield first, begins - 1
+            found.append((first, begins - 1))
         first = max(first, ends + 1)
     if first <= end:
-        yield first, end
+        found.append((first, end))
+    return tuple(found)
 
 
-def _bounds(cidr: str) -> tuple[int, int]:
-    network = ip_network(cidr, strict=False)
+def _bounds(network: IPv4Network | IPv6Network) -> tuple[int, int]:
     return int(network.network_address), int(network.broadcast_address)

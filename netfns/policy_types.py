@@ -17,7 +17,7 @@ and Selectors".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -163,7 +163,14 @@ class Policy:
     ingress: tuple[Rule, ...] | None = None
     egress: tuple[Rule, ...] | None = None
 
-    @property
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.namespace, self.name, self.pods, self.ingress, self.egress))
+
+    def __hash__(self) -> int:  # gates are looked up by all of their policies
+        return self._hash
+
+    @cached_property
     def owner(self) -> str:
         """The policy as comments name it, `namespace/name`."""
         return f"{self.namespace}/{self.name}"
@@ -190,6 +197,11 @@ class NamedPort:
     port: int
 
 
+def numbers_of(port: Port, named_ports: Iterable[NamedPort]) -> list[int]:
+    """The numbers that are given to a port's name, for its protocol."""
+    return [p.port for p in named_ports if (p.name, p.protocol) == (port.name, port.protocol)]
+
+
 @dataclass(frozen=True)
 class Pod:
     """A pod that has addresses of its own and has not ended. One on the node's network is no such pod."""
@@ -201,14 +213,14 @@ class Pod:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     named_ports: tuple[NamedPort, ...] = ()
 
-    @property
+    @cached_property
     def owner(self) -> str:
         """The pod as comments name it, `namespace/name`."""
         return f"{self.namespace}/{self.name}"
 
     def ports_named(self, port: Port) -> list[int]:
         """The numbers that this pod gives to a port's name, for its protocol."""
-        return [p.port for p in self.named_ports if (p.name, p.protocol) == (port.name, port.protocol)]
+        return numbers_of(port, self.named_ports)
 
 
 @dataclass(frozen=True)

@@ -172,9 +172,13 @@ def verdict(text: str) -> bytes:
 # ---------------------------------------------------------------- messages
 
 
+_ATTRIBUTE, _FILLING = struct.Struct("=HH").pack, (b"", bytes(3), bytes(2), bytes(1))
+
+
 def attribute(kind: int, data: bytes) -> bytes:
     """One attribute, filled up to whole words."""
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+    length = 4 + len(data)
+    return _ATTRIBUTE(length, kind) + data + _FILLING[length % 4]
 
 
 def nested(kind: int, parts: Iterable[bytes]) -> bytes:
@@ -188,9 +192,13 @@ def message(kind: int, flags: int, family: int, body: bytes = b"", resource: int
     return head + struct.pack("=BB", family, 0) + struct.pack("!H", resource) + body
 
 
-def _numbered(one: bytes, number: int, flags: int = 0) -> bytes:
-    length, kind, had = struct.unpack_from("=IHH", one)
-    return struct.pack("=IHHI", length, kind, had | flags, number) + one[12:]
+def _numbered(one: bytes, number: int) -> bytes:
+    return one[:8] + struct.pack("=I", number) + one[12:]
+
+
+def _acknowledged(one: bytes) -> bytes:
+    (flags,) = struct.unpack_from("=H", one, 6)
+    return one[:6] + struct.pack("=H", flags | ACKNOWLEDGE) + one[8:]
 
 
 class Nfnetlink:
@@ -215,10 +223,8 @@ class Nfnetlink:
         first = self._number + 1
         self._number += len(messages) + 2
         last = self._number - 1
-        numbered = [
-            _numbered(one, first + 1 + index, ACKNOWLEDGE if index == len(messages) - 1 else 0)
-            for index, one in enumerate(messages)
-        ]
+        numbered = [_numbered(one, number) for number, one in enumerate(messages, first + 1)]
+        numbered[-1] = _acknowledged(numbered[-1])
         begin, end = (message(kind, REQUEST, 0, resource=SUBSYSTEM) for kind in (BATCH_BEGIN, BATCH_END))
         self._socket.send(b"".join((_numbered(begin, first), *numbered, _numbered(end, self._number))))
         failure = 0

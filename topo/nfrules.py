@@ -29,6 +29,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from topo.nfnetlink import (
@@ -133,26 +134,29 @@ class _Text:
 
     def _line(self, line: str) -> Iterator[bytes]:
         """One command with a block, whose comment may hold anything, or several others."""
-        if found := ADD_CHAIN.fullmatch(line):
+        if found := line.startswith("add chain ") and ADD_CHAIN.fullmatch(line):
             comment = attribute(12, _comment(found["comment"], 0))
             yield _command(NEW_CHAIN, CREATE, found, attribute(3, _word(found["name"])) + comment)
-        elif found := ADD_SET.fullmatch(line):
+        elif found := line.startswith(("add set ", "add map ")) and ADD_SET.fullmatch(line):
             yield self._new_set(found)
         else:
             for command in line.split("; "):
                 yield from self._command(command.strip())
 
     def _command(self, command: str) -> Iterator[bytes]:
-        if found := ADD_RULE.fullmatch(command):
+        verb, what, _ = (*command.split(" ", 2), "", "")[:3]
+        if what == "element":
+            yield from element_messages(command, self._type)
+        elif what == "rule" and (found := ADD_RULE.fullmatch(command)):
             yield from self._rule(found)
-        elif found := CHAIN.fullmatch(command):
-            kind, place = (DELETE_RULE, 2) if found["verb"] == "flush" else (DELETE_CHAIN, 3)
+        elif what == "chain" and (found := CHAIN.fullmatch(command)):
+            kind, place = (DELETE_RULE, 2) if verb == "flush" else (DELETE_CHAIN, 3)
             yield _command(kind, 0, found, attribute(place, _word(found["name"])))
-        elif found := DELETE_THE_SET.fullmatch(command):
+        elif what == "set" and (found := DELETE_THE_SET.fullmatch(command)):
             self._made.pop((found["family"], found["table"], found["name"]), None)
             yield _command(DELETE_SET, 0, found, attribute(2, _word(found["name"])))
         else:
-            yield from element_messages(command, self._type)
+            raise Unknown(command)
 
     def _type(self, family: str, table: str, name: str) -> SetType:
         return self._made.get((family, table, name)) or self._type_of(family, table, name)
@@ -246,7 +250,7 @@ class _Text:
         members = []
         for piece in pieces:
             keys = [
-                fields(f"{piece['protocol']} . {port}", PORTS)
+                _port_key(piece["protocol"], port)
                 for port in (piece["first"], piece["last"] or piece["first"])
             ]
             if keys[0] > keys[1]:
@@ -262,11 +266,7 @@ class _Text:
     def _match(self, found: re.Match[str], rule: re.Match[str]) -> tuple[list[bytes], list[bytes]]:
         """An address, or an address with protocol and port, that is in a set or among those in braces."""
         header = HEADERS[rule["ip"]]
-        expressions = [
-            _expression("meta", _number(2, NFPROTO), _number(1, FIRST)),
-            _compare(EQUAL, bytes([header.family])),
-            _payload(FIRST, NETWORK_HEADER, header.offsets[rule["side"]], LENGTHS[header.type]),
-        ]
+        expressions = [*_load_address(rule["ip"], rule["side"])]
         if rule["ports"]:
             behind = WORD + LENGTHS[header.type] // 4
             expressions += _load_ports(behind, behind + 1)
@@ -370,12 +370,29 @@ def _payload(register: int, base: int, offset: int, length: int) -> bytes:
     return _expression("payload", *(_number(kind, value) for kind, value in numbers))
 
 
-def _load_ports(protocol: int, port: int) -> list[bytes]:
+@cache
+def _load_ports(protocol: int, port: int) -> tuple[bytes, ...]:
     """`meta l4proto . th dport`, into two registers."""
-    return [
+    return (
         _expression("meta", _number(2, L4PROTO), _number(1, protocol)),
         _payload(port, TRANSPORT_HEADER, PORT_OFFSET, LENGTHS[TYPES["inet_service"]]),
-    ]
+    )
+
+
+@cache
+def _load_address(ip: str, side: str) -> tuple[bytes, ...]:
+    """`ip saddr` and the like, of packets that are of that family."""
+    header = HEADERS[ip]
+    return (
+        _expression("meta", _number(2, NFPROTO), _number(1, FIRST)),
+        _compare(EQUAL, bytes([header.family])),
+        _payload(FIRST, NETWORK_HEADER, header.offsets[side], LENGTHS[header.type]),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _port_key(protocol: str, port: str) -> bytes:
+    return fields(f"{protocol} . {port}", PORTS)
 
 
 def _compare(operator: int, value: bytes) -> bytes:

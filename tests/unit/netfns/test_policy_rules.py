@@ -89,9 +89,7 @@ def changed(rng: Random, index: ClusterIndex, cluster: dict[str, Pod]) -> None:
         cluster[name] = pod(name)
         index.set_pod(name, cluster[name])
     elif what == "address":  # somebody else's, who is about to go
-        cluster[name] = Pod(
-            **(vars(cluster[name]) | {"addresses": pod(rng.choice(sorted(cluster))).addresses})
-        )
+        cluster[name] = replace(cluster[name], addresses=pod(rng.choice(sorted(cluster))).addresses)
         index.set_pod(name, cluster[name])
     elif what == "namespace":
         index.set_namespace(rng.choice("xyz"), {"ns": rng.choice("xyz")})
