@@ -8,7 +8,7 @@ The feed is one for the whole lab, as are the pictures of the API that kubelets 
 policy it keeps nothing, so labs without policies do not pay for them.
 
 Invariants: a pod that a policy isolates does not run before the kernel knows; its rules stay until its kubelet
-has ended it, whatever becomes of its object; a text that the kernel refuses leaves the rules before in force.
+says that nothing comes from it any more, whatever becomes of its object; a text that the kernel refuses leaves the rules before in force.
 
 Source: Kubernetes documentation, "Network Policies": pod lifecycle.
 """
@@ -78,7 +78,7 @@ class PolicyFeed:
         self._look_at(uid)
 
     def detach(self, uid: str) -> tuple[str, ...]:
-        """A kubelet has ended a pod; returns the addresses that it had."""
+        """A pod that a kubelet ran is gone; returns the addresses that it had."""
         attached = self._attached.pop(uid, None)
         if attached is None:
             return ()
@@ -193,7 +193,7 @@ class PolicyAgent(Agent):
         return self._feed.active
 
     def release(self, uid: str) -> None:
-        """A pod has ended."""
+        """A pod has ended, and nothing that it sent is on its way any more."""
         self._used.update(self._feed.detach(uid))
 
     def touched(self, _: str) -> None:

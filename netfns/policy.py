@@ -35,9 +35,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from netfns.kernel import CommandError, Kernel
-from netfns.policy_rules import Element, Gate, Peers, PolicyRules, address_ranges
+from netfns.policy_rules import Element, Gate, Peers, Piece, PolicyRules, address_ranges
 from netfns.policy_types import EGRESS, INGRESS
 from netfns.policy_verdict import evaluate
 from netfns.transactions import transactions
@@ -69,14 +71,13 @@ FRAME = {
     "forward": (
         "type filter hook forward priority filter - 10; policy accept;",
         "ct state established,related accept",
-        f"icmpv6 type {{ {DISCOVERY} }} accept",
-        "ip saddr . ip daddr @itself4 accept",
-        "ip6 saddr . ip6 daddr @itself6 accept",
+        "meta nfproto ipv6 goto forward6",
         "ip saddr vmap @egress4",
-        "ip6 saddr vmap @egress6",
         "goto ingress",
     ),
+    "forward6": (f"icmpv6 type {{ {DISCOVERY} }} accept", "ip6 saddr vmap @egress6", "goto ingress"),
     "ingress": ("ip daddr vmap @ingress4", "ip6 daddr vmap @ingress6", "accept"),
+    "itself": ("ip saddr . ip daddr @itself4 accept", "ip6 saddr . ip6 daddr @itself6 accept"),
 }
 ADDRESS = {"4": "ipv4_addr", "6": "ipv6_addr"}
 IP = {"4": "ip", "6": "ip6"}
@@ -116,13 +117,13 @@ def render(rules: PolicyRules) -> str:
     """Write the whole ruleset: one `nft -f` text that replaces the table `inet network-policy`.
 
     Its maps `ingress4`, `ingress6`, `egress4` and `egress6` hold the addresses of the node's isolated pods:
-    `address : jump gate`. A gate is a chain: a map from `protocol . ports` to the chain of the peers that may
-    use them, then what is allowed on every port, then `drop`, counted, with the policies as its comment. The
-    chain `from-ID` (or `to-ID`, on the way out) of some peers asks the sets `peers4-ID` and `peers6-ID` and the
-    blocks of addresses. On the way in, allowed is `accept`; on the way out it is `goto ingress`.
+    `address : jump gate`. A gate is a chain: for each protocol a map from ports to the chain of the peers that
+    may use them, then what is allowed on every port, then what a pod sends to itself, then `drop`, counted, with
+    the policies as its comment. The chain `from-ID` (or `to-ID`, on the way out) of some peers asks the sets
+    `peers4-ID` and `peers6-ID` and the blocks of addresses. On the way in, allowed is `accept`; on the way out it
+    is `goto ingress`.
 
-    Known connections, replies, neighbour discovery and what a pod sends to itself pass before all of this.
-    Equal input gives equal text.
+    Known connections, replies and neighbour discovery pass before all of this. Equal input gives equal text.
     """
     held: dict[str, list[Element]] = defaultdict(list)
     for element in rules.elements:
@@ -263,9 +264,9 @@ def _peer_chain(word: str, side: str, peers: Peers, allowed: str) -> Chain:
 
 def _gate_chain(gate: Gate) -> Chain:
     lines = []
-    pieces = [f"{_ports(p.protocol, p.first, p.last)} : {_verdict(gate, p.peers)}" for p in gate.pieces]
-    if pieces:
-        lines.append(f"meta l4proto . th dport vmap {{ {', '.join(pieces)} }}")
+    for protocol, pieces in groupby(gate.pieces, attrgetter("protocol")):
+        ports = ", ".join(f"{_ports(piece)} : {_verdict(gate, piece.peers)}" for piece in pieces)
+        lines.append(f"{protocol.lower()} dport vmap {{ {ports} }}")
     if gate.named:
         lines += [
             f"{ip} daddr . meta l4proto . th dport @named{family}-{gate.named.id} goto ingress"
@@ -274,6 +275,7 @@ def _gate_chain(gate: Gate) -> Chain:
     if gate.otherwise:
         lines.append(_verdict(gate, gate.otherwise))
     if not gate.otherwise.everyone:
+        lines.append("jump itself")
         lines.append(f"counter drop {_comment(', '.join(gate.owners))}")
     return Chain(gate.name, ", ".join(gate.owners), tuple(lines))
 
@@ -284,8 +286,8 @@ def _verdict(gate: Gate, peers: Peers) -> str:
     return f"jump {'from' if gate.direction == INGRESS else 'to'}-{peers.id}"
 
 
-def _ports(protocol: str, first: int, last: int) -> str:
-    return f"{protocol.lower()} . {first}" + (f"-{last}" if last != first else "")
+def _ports(piece: Piece) -> str:
+    return f"{piece.first}-{piece.last}" if piece.first < piece.last else str(piece.first)
 
 
 def _chain_block(chain: Chain) -> str:

@@ -1,17 +1,17 @@
 """Chains, sets and rules of nftables by raw netlink: the few forms that a change of NetworkPolicies is made of.
 
-    add rule inet network-policy ingress/x/db meta l4proto . th dport vmap { tcp . 5432 : jump from-3f0a }
+    add rule inet network-policy ingress/x/db tcp dport vmap { 5432 : jump from-3f0a }
          |  compile_text(text, type_of)
          v
     NEWSET       __map%d, anonymous: the braces
-    NEWSETELEM   tcp . 5432 : jump from-3f0a
-    NEWRULE      load the protocol and the port into registers, look both up in the map, do what it says
+    NEWSETELEM   5432 : jump from-3f0a
+    NEWRULE      compare the protocol, load the port into a register, look it up in the map, do what it says
 
 Known: `add chain` (without a hook), `flush chain`, `delete chain`, `add set`, `add map` (of verdicts), `delete set`,
 element commands (topo/nfnetlink.py), and `add rule` in a table `inet`, with at most one match and then a verdict:
 
     ip saddr @SET            ip6 daddr { fd00::1, fd00::10-fd00::1f }        ip daddr . meta l4proto . th dport @SET
-    meta l4proto . th dport vmap { tcp . 80 : accept, udp . 5000-5010 : jump CHAIN }
+    tcp dport vmap { 80 : accept, 5000-5010 : jump CHAIN }
     counter drop comment "OWNER"
 
 A text with anything else in it is nft's as a whole (topo/nft.py). What is known here costs what it says, however
@@ -29,7 +29,8 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache
+from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 from topo.nfnetlink import (
@@ -39,6 +40,7 @@ from topo.nfnetlink import (
     INTERVAL,
     MAP,
     NEW_ELEMENT,
+    PROTOCOLS,
     REQUEST,
     SUBSYSTEM,
     TYPE_BITS,
@@ -58,7 +60,7 @@ NEW_CHAIN, DELETE_CHAIN, NEW_RULE, DELETE_RULE, NEW_SET, DELETE_SET = (
     SUBSYSTEM << 8 | number for number in (3, 5, 6, 8, 9, 11)
 )
 APPEND = 0x800
-ANONYMOUS, CONCATENATED = 0x1, 0x80  # flags of a set
+ANONYMOUS = 0x1  # flag of a set
 NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
 NFPROTO, L4PROTO = 15, 16  # keys of meta
 EQUAL, AT_MOST, AT_LEAST = 0, 3, 5
@@ -71,7 +73,7 @@ MOST_MEMBERS = 500  # of braces; their message's attribute holds 64 KiB
 
 TYPES = {"ipv4_addr": 7, "ipv6_addr": 8, "inet_proto": 12, "inet_service": 13}
 LENGTHS = {7: 4, 8: 16, 12: 1, 13: 2}  # bytes of a type
-PORTS = (TYPES["inet_proto"], TYPES["inet_service"])
+Span = tuple[bytes, bytes]  # the first and the last of some values that follow each other
 
 
 class Header(NamedTuple):
@@ -105,8 +107,8 @@ RULE = re.compile(
     r" (?:@(?P<set>[^\s{}]+)|\{ (?P<spans>[^{}]+) \}) )?"
     r'(?P<counter>counter )?(?P<verdict>accept|drop|(?:jump|goto) [^\s;"]+)(?: comment "(?P<comment>[^"]*)")?'
 )
-PORTS_RULE = re.compile(r"meta l4proto \. th dport vmap \{ (?P<pieces>[^{}]+) \}")
-PIECE = re.compile(r"(?P<protocol>\S+) \. (?P<first>\d+)(?:-(?P<last>\d+))? : (?P<verdict>\S+(?: \S+)?)")
+PORTS_RULE = re.compile(r"(?P<protocol>tcp|udp|sctp) dport vmap \{ (?P<pieces>[^{}]+) \}")
+PIECE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))? : (?P<verdict>\S+(?: \S+)?)")
 
 
 def compile_text(text: str, type_of: TypeOf) -> list[bytes] | None:
@@ -118,6 +120,10 @@ def compile_text(text: str, type_of: TypeOf) -> list[bytes] | None:
         return _Text(type_of).compile(text)
     except (Unknown, struct.error):
         return None
+
+
+def _port(text: str) -> bytes:
+    return fields(text, (TYPES["inet_service"],))
 
 
 class _Text:
@@ -193,19 +199,21 @@ class _Text:
         )  # fmt: skip
 
     def _braces(
-        self,
-        found: re.Match[str],
-        flags: int,
-        types: Sequence[int],
-        members: Sequence[bytes],
-        described: bytes,
+        self, found: re.Match[str], flags: int, kind: int, spans: Sequence[Span], data: Sequence[bytes]
     ) -> tuple[str, list[bytes]]:
-        """An anonymous set or map with its members: the name that a rule asks for it by, and the messages."""
+        """An anonymous set or map, with `data`, of what is in the spans, in order: the name that a rule asks for it
+        by, and the messages.
+        """
+        members = [
+            nested(1, [attribute(1, first)]) + one for (first, _), one in zip(spans, data, strict=True)
+        ]
+        if any(first != last for first, last in spans):
+            flags, members = flags | INTERVAL, _bounds(spans, data)
         if len(members) > MOST_MEMBERS:
             raise Unknown("too many for a message")
         name = "__map%d" if flags & MAP else "__set%d"  # the kernel puts a number into it
-        body = self._set_body(name, flags | ANONYMOUS | CONSTANT, types)
-        body += nested(9, [_number(1, len(members)), described]) + attribute(13, _order(types))
+        body = self._set_body(name, flags | ANONYMOUS | CONSTANT, (kind,))
+        body += nested(9, [_number(1, len(members))]) + attribute(13, _order((kind,)))
         held = nested(3, (nested(1, [one]) for one in members))
         elements = attribute(2, _word(name)) + _number(4, self._sets) + held
         return name, [
@@ -219,7 +227,7 @@ class _Text:
         if found["family"] != "inet":  # in others it goes without saying which protocol a packet is of
             raise Unknown(found[0])
         if ports := PORTS_RULE.fullmatch(text):
-            messages, expressions = self._ports_map(found, ports["pieces"])
+            messages, expressions = self._ports_map(found, ports["protocol"], ports["pieces"])
             comment = None
         elif rule := RULE.fullmatch(text):
             messages, expressions = self._match(found, rule) if rule["ip"] else ([], [])
@@ -237,31 +245,15 @@ class _Text:
             body += attribute(7, _comment(comment, 0))
         yield _command(NEW_RULE, CREATE | APPEND, found, body)
 
-    def _ports_map(self, place: re.Match[str], text: str) -> tuple[list[bytes], list[bytes]]:
-        """Protocol and port in a map of verdicts; with ranges, each member has an end as well."""
+    def _ports_map(self, place: re.Match[str], protocol: str, text: str) -> tuple[list[bytes], list[bytes]]:
+        """One protocol's ports in a map of verdicts."""
         pieces = [piece for piece in map(PIECE.fullmatch, text.split(", ")) if piece]
-        if len(pieces) != text.count(", ") + 1:
+        spans = [(_port(piece["first"]), _port(piece["last"] or piece["first"])) for piece in pieces]
+        if len(pieces) != text.count(", ") + 1 or not _in_order(spans):
             raise Unknown(text)
-        ranges = any(piece["last"] for piece in pieces)
-        flags, described = MAP, b""
-        if ranges:
-            flags |= INTERVAL | CONCATENATED
-            described = nested(2, (nested(1, [_number(1, LENGTHS[one])]) for one in PORTS))
-        members = []
-        for piece in pieces:
-            keys = [
-                _port_key(piece["protocol"], port)
-                for port in (piece["first"], piece["last"] or piece["first"])
-            ]
-            if keys[0] > keys[1]:
-                raise Unknown(piece[0])
-            member = nested(1, [attribute(1, keys[0])])
-            if ranges:
-                member += nested(10, [attribute(1, keys[1])])
-            members.append(member + nested(2, [verdict(piece["verdict"])]))
-        name, messages = self._braces(place, flags, PORTS, members, described)
-        looked_up = _lookup(name, self._sets, _number(3, VERDICT_REGISTER))
-        return messages, [*_load_ports(FIRST, WORD + 1), looked_up]
+        verdicts = [nested(2, [verdict(piece["verdict"])]) for piece in pieces]
+        name, messages = self._braces(place, MAP, TYPES["inet_service"], spans, verdicts)
+        return messages, [*_load_port(protocol), _lookup(name, self._sets, _number(3, VERDICT_REGISTER))]
 
     def _match(self, found: re.Match[str], rule: re.Match[str]) -> tuple[list[bytes], list[bytes]]:
         """An address, or an address with protocol and port, that is in a set or among those in braces."""
@@ -279,50 +271,56 @@ class _Text:
             first, last = spans[0]
             compared = [(EQUAL, first)] if first == last else [(AT_LEAST, first), (AT_MOST, last)]
             return [], [*expressions, *(_compare(*one) for one in compared)]
-        ranges = any(first != last for first, last in spans)
-        members = _bounds(spans) if ranges else [nested(1, [attribute(1, first)]) for first, _ in spans]
-        flags = INTERVAL if ranges else 0
-        name, messages = self._braces(found, flags, (header.type,), members, b"")
+        name, messages = self._braces(found, 0, header.type, spans, [b""] * len(spans))
         return messages, [*expressions, _lookup(name, self._sets)]
 
 
-def _spans(text: str, header: Header) -> list[tuple[bytes, bytes]]:
+def _spans(text: str, header: Header) -> list[Span]:
     """Addresses and ranges of addresses, which must be in order, with a gap between each two."""
-    spans: list[tuple[bytes, bytes]] = []
+    spans: list[Span] = []
     for part in text.split(", "):
         first, _, last = part.strip().partition("-")
         try:
             span = tuple(socket.inet_pton(header.socket_family, one) for one in (first, last or first))
         except OSError:
             raise Unknown(part) from None
-        if span[0] > span[1] or (spans and _number_of(spans[-1][1]) + 1 >= _number_of(span[0])):
-            raise Unknown(text)
         spans.append((span[0], span[1]))
+    if not _in_order(spans) or any(_after(one) == other[0] for one, other in pairwise(spans)):
+        raise Unknown(text)
     return spans
 
 
-def _bounds(spans: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
-    """The members of a set of intervals: where each begins, and marked as an end where it is over.
+def _in_order(spans: Sequence[Span]) -> bool:
+    """Whether spans do not overlap, and the lowest comes first."""
+    return all(first <= last for first, last in spans) and all(
+        one[1] < other[0] for one, other in pairwise(spans)
+    )
+
+
+def _after(span: Span) -> bytes | None:
+    """The first value behind a span; None where there is none."""
+    size, after = len(span[1]), int.from_bytes(span[1], "big") + 1
+    return None if after >> 8 * size else after.to_bytes(size, "big")
+
+
+def _bounds(spans: Sequence[Span], data: Sequence[bytes]) -> list[bytes]:
+    """The members of a set or map of intervals: where each begins, with its data, and marked as an end where it is
+    over, unless the next one begins there.
 
     What is before the first is an end too; what is open at the top has none.
     """
-    size = len(spans[0][0])
     ended = _number(3, 1)
     members = []
     if any(spans[0][0]):
-        members.append(ended + nested(1, [attribute(1, bytes(size))]))
-    for first, last in spans:
-        begin = nested(1, [attribute(1, first)])
-        after = _number_of(last) + 1
-        if after >> 8 * size:
-            members.append(begin + attribute(6, _userdata(1, 1)))
-        else:
-            members += [begin, ended + nested(1, [attribute(1, after.to_bytes(size, "big"))])]
+        members.append(ended + nested(1, [attribute(1, bytes(len(spans[0][0])))]))
+    for span, one, following in zip_longest(spans, data, spans[1:]):
+        begin, after = nested(1, [attribute(1, span[0])]) + one, _after(span)
+        if after is None:
+            begin += attribute(6, _userdata(1, 1))
+        members.append(begin)
+        if after is not None and not (following and following[0] == after):
+            members.append(ended + nested(1, [attribute(1, after)]))
     return members
-
-
-def _number_of(address: bytes) -> int:
-    return int.from_bytes(address, "big")
 
 
 # ---------------------------------------------------------------- messages
@@ -390,9 +388,14 @@ def _load_address(ip: str, side: str) -> tuple[bytes, ...]:
     )
 
 
-@lru_cache(maxsize=4096)
-def _port_key(protocol: str, port: str) -> bytes:
-    return fields(f"{protocol} . {port}", PORTS)
+@cache
+def _load_port(protocol: str) -> tuple[bytes, ...]:
+    """`tcp dport` and the like, of packets of that protocol."""
+    return (
+        _expression("meta", _number(2, L4PROTO), _number(1, FIRST)),
+        _compare(EQUAL, bytes([PROTOCOLS[protocol]])),
+        _payload(FIRST, TRANSPORT_HEADER, PORT_OFFSET, LENGTHS[TYPES["inet_service"]]),
+    )
 
 
 def _compare(operator: int, value: bytes) -> bytes:

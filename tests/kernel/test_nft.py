@@ -66,9 +66,11 @@ add rule inet t from-1 ip daddr { 10.0.0.0-10.0.0.7, 10.0.0.9, 10.0.1.0-10.0.1.6
 add rule inet t from-1 ip saddr { 0.0.0.0-9.255.255.255, 11.0.0.0-255.255.255.255 } accept
 add rule inet t from-1 ip6 saddr { fd00:: } accept
 add rule inet t from-1 ip6 daddr { ::-fd00::ffff, fd00::1:5, fe80::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff } accept
-add rule inet t gate meta l4proto . th dport vmap { tcp . 53 : goto a/b.c-d }
-add rule inet t gate meta l4proto . th dport vmap { tcp . 443 : accept, tcp . 8080 : jump from-1, sctp . 1 : drop }
-add rule inet t gate meta l4proto . th dport vmap { tcp . 80 : accept, udp . 5000-5010 : jump from-1 }
+add rule inet t gate tcp dport vmap { 53 : goto a/b.c-d }
+add rule inet t gate udp dport vmap { 0 : accept, 443 : accept, 8080 : jump from-1, 65535 : drop }
+add rule inet t gate sctp dport vmap { 80 : accept, 5000-5010 : jump from-1 }
+add rule inet t gate tcp dport vmap { 80 : accept, 81-90 : jump from-1, 91 : drop, 100-65535 : accept }
+add rule inet t gate tcp dport vmap { 0-79 : jump from-1, 80 : accept }
 add rule inet t gate ip daddr . meta l4proto . th dport @named4-1 goto a/b.c-d
 add rule inet t gate ip6 daddr . meta l4proto . th dport @named6-1 goto a/b.c-d
 add rule inet t gate jump from-1
@@ -158,7 +160,7 @@ def test_golden_texts_leave_the_same(names: list[str]) -> None:
         "add rule inet t a/b.c-d ip saddr { 10.0.0.0/8 } accept\n",
         'add rule inet t a/b.c-d counter drop comment "x; y"\n',
         "add rule inet t a/b.c-d ip saddr { 10.0.0.4, 10.0.0.1-10.0.0.3 } accept\n",
-        "add rule inet t a/b.c-d meta l4proto . th dport vmap { tcp . http : accept }\n",
+        "add rule inet t a/b.c-d tcp dport vmap { http : accept }\n",
         "add chain inet t b { type filter hook input priority 0; policy accept; }\n",
         "add set inet t s { type inet_service; flags interval; }\n",
         "add map inet t m { type inet_service : ipv4_addr; }\n",
