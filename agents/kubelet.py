@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from agents.host_ports import HostPortMapper
 from agents.image_store import ImageStore
@@ -41,6 +41,9 @@ from topo.departures import Departures
 from topo.enter import NETWORK
 from topo.machine import Machine
 from topo.runtime import Runtime, Wiring
+
+if TYPE_CHECKING:
+    from agents.policy import PolicyAgent
 
 Obj = dict[str, Any]
 LEASE_NAMESPACE, LEASE_SECONDS, RENEW_EVERY = "kube-node-lease", 40, 10.0
@@ -66,16 +69,6 @@ class Shared:
     images: ImageStore = field(default_factory=ImageStore)
 
 
-class PolicyGate(Protocol):
-    """What stands between a pod's network and its first container (agents/policy.py)."""
-
-    async def secure(self, pod: Obj, addresses: Sequence[str]) -> bool:
-        """Return when the node enforces the pod's NetworkPolicies; whether there are any in the cluster."""
-
-    def release(self, uid: str) -> None:
-        """The pod has ended, and nothing that it sent is on its way any more."""
-
-
 class Kubelet:
     """See the head of this file. `addresses` are the node's own."""
 
@@ -86,11 +79,9 @@ class Kubelet:
         kernel: Kernel,
         addresses: Iterable[str],
         role: str = "",
-        policy: PolicyGate | None = None,
+        policy: PolicyAgent | None = None,
     ) -> None:
-        """`role`: "control-plane" for a node that takes only pods that tolerate its taint. `policy`: None where
-        nobody enforces NetworkPolicies.
-        """
+        """`role`: "control-plane" for a node that takes only pods that tolerate its taint; `policy`: lets them run."""
         self.api, self.runtime, self.images = shared.api, shared.runtime, shared.images
         self.accounts = shared.accounts
         self.cluster_dns = shared.cluster_dns

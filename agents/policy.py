@@ -8,7 +8,8 @@ The feed is one for the whole lab, as are the pictures of the API that kubelets 
 policy it keeps nothing, so labs without policies do not pay for them.
 
 Invariants: a pod that a policy isolates does not run before the kernel knows; its rules stay until its kubelet
-says that nothing comes from it any more, whatever becomes of its object; a text that the kernel refuses leaves the rules before in force.
+says that nothing comes from it any more, whatever becomes of its object; a text that the kernel refuses leaves the
+rules before in force.
 
 Source: Kubernetes documentation, "Network Policies": pod lifecycle.
 """

@@ -186,6 +186,16 @@ def nested(kind: int, parts: Iterable[bytes]) -> bytes:
     return attribute(kind | NESTED, b"".join(parts))
 
 
+def number(kind: int, value: int) -> bytes:
+    """An attribute that is a number, as the kernel reads it."""
+    return attribute(kind, struct.pack("!I", value))
+
+
+def userdata(kind: int, value: int) -> bytes:
+    """A number that the kernel keeps for nft and does not look at: in the machine's order."""
+    return struct.pack("=BBI", kind, 4, value)
+
+
 def message(kind: int, flags: int, family: int, body: bytes = b"", resource: int = 0) -> bytes:
     """A netlink message with nfgenmsg; its sequence number is put in when it is sent."""
     head = struct.pack("=IHHII", 20 + len(body), kind, flags, 0, 0)

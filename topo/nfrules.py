@@ -30,7 +30,6 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 from topo.nfnetlink import (
@@ -53,8 +52,11 @@ from topo.nfnetlink import (
     fields,
     message,
     nested,
+    number,
+    userdata,
     verdict,
 )
+from topo.nfspans import Span, bounds, in_order, spans_of
 
 NEW_CHAIN, DELETE_CHAIN, NEW_RULE, DELETE_RULE, NEW_SET, DELETE_SET = (
     SUBSYSTEM << 8 | number for number in (3, 5, 6, 8, 9, 11)
@@ -73,7 +75,6 @@ MOST_MEMBERS = 500  # of braces; their message's attribute holds 64 KiB
 
 TYPES = {"ipv4_addr": 7, "ipv6_addr": 8, "inet_proto": 12, "inet_service": 13}
 LENGTHS = {7: 4, 8: 16, 12: 1, 13: 2}  # bytes of a type
-Span = tuple[bytes, bytes]  # the first and the last of some values that follow each other
 
 
 class Header(NamedTuple):
@@ -179,7 +180,7 @@ class _Text:
         except KeyError:
             raise Unknown(found[0]) from None
         self._made[found["family"], found["table"], found["name"]] = SetType(types, (), bool(data))
-        told = _order(types) + (_userdata(1, 0) + _userdata(6, 0) if data else b"")
+        told = _order(types) + (userdata(1, 0) + userdata(6, 0) if data else b"")
         if found["comment"]:
             told += _comment(found["comment"], SET_COMMENT)
         body = self._set_body(found["name"], MAP if data else 0, types) + attribute(13, told)
@@ -192,10 +193,10 @@ class _Text:
         for one in types:
             key = key << TYPE_BITS | one
         length = LENGTHS[types[0]] if len(types) == 1 else sum(-(-LENGTHS[one] // 4) * 4 for one in types)
-        data = _number(6, VERDICT_DATA) + _number(7, 0) if flags & MAP else b""
+        data = number(6, VERDICT_DATA) + number(7, 0) if flags & MAP else b""
         return (
-            attribute(2, _word(name)) + _number(3, flags) + _number(4, key) + _number(5, length) + data
-            + _number(10, self._sets)
+            attribute(2, _word(name)) + number(3, flags) + number(4, key) + number(5, length) + data
+            + number(10, self._sets)
         )  # fmt: skip
 
     def _braces(
@@ -208,14 +209,14 @@ class _Text:
             nested(1, [attribute(1, first)]) + one for (first, _), one in zip(spans, data, strict=True)
         ]
         if any(first != last for first, last in spans):
-            flags, members = flags | INTERVAL, _bounds(spans, data)
+            flags, members = flags | INTERVAL, bounds(spans, data)
         if len(members) > MOST_MEMBERS:
             raise Unknown("too many for a message")
         name = "__map%d" if flags & MAP else "__set%d"  # the kernel puts a number into it
         body = self._set_body(name, flags | ANONYMOUS | CONSTANT, (kind,))
-        body += nested(9, [_number(1, len(members))]) + attribute(13, _order((kind,)))
+        body += nested(9, [number(1, len(members))]) + attribute(13, _order((kind,)))
         held = nested(3, (nested(1, [one]) for one in members))
-        elements = attribute(2, _word(name)) + _number(4, self._sets) + held
+        elements = attribute(2, _word(name)) + number(4, self._sets) + held
         return name, [
             _command(NEW_SET, CREATE, found, body), _command(NEW_ELEMENT, CREATE, found, elements)
         ]  # fmt: skip
@@ -234,7 +235,7 @@ class _Text:
             if rule["counter"]:
                 expressions.append(_expression("counter"))
             expressions.append(
-                _expression("immediate", _number(1, VERDICT_REGISTER), nested(2, [verdict(rule["verdict"])]))
+                _expression("immediate", number(1, VERDICT_REGISTER), nested(2, [verdict(rule["verdict"])]))
             )
             comment = rule["comment"]
         else:
@@ -249,11 +250,11 @@ class _Text:
         """One protocol's ports in a map of verdicts."""
         pieces = [piece for piece in map(PIECE.fullmatch, text.split(", ")) if piece]
         spans = [(_port(piece["first"]), _port(piece["last"] or piece["first"])) for piece in pieces]
-        if len(pieces) != text.count(", ") + 1 or not _in_order(spans):
+        if len(pieces) != text.count(", ") + 1 or not in_order(spans):
             raise Unknown(text)
         verdicts = [nested(2, [verdict(piece["verdict"])]) for piece in pieces]
         name, messages = self._braces(place, MAP, TYPES["inet_service"], spans, verdicts)
-        return messages, [*_load_port(protocol), _lookup(name, self._sets, _number(3, VERDICT_REGISTER))]
+        return messages, [*_load_port(protocol), _lookup(name, self._sets, number(3, VERDICT_REGISTER))]
 
     def _match(self, found: re.Match[str], rule: re.Match[str]) -> tuple[list[bytes], list[bytes]]:
         """An address, or an address with protocol and port, that is in a set or among those in braces."""
@@ -266,61 +267,13 @@ class _Text:
             return [], [*expressions, _lookup(rule["set"], 0)]
         if rule["ports"]:
             raise Unknown(rule[0])
-        spans = _spans(rule["spans"], header)
+        spans = spans_of(rule["spans"], header.socket_family)
         if len(spans) == 1:
             first, last = spans[0]
             compared = [(EQUAL, first)] if first == last else [(AT_LEAST, first), (AT_MOST, last)]
             return [], [*expressions, *(_compare(*one) for one in compared)]
         name, messages = self._braces(found, 0, header.type, spans, [b""] * len(spans))
         return messages, [*expressions, _lookup(name, self._sets)]
-
-
-def _spans(text: str, header: Header) -> list[Span]:
-    """Addresses and ranges of addresses, which must be in order, with a gap between each two."""
-    spans: list[Span] = []
-    for part in text.split(", "):
-        first, _, last = part.strip().partition("-")
-        try:
-            span = tuple(socket.inet_pton(header.socket_family, one) for one in (first, last or first))
-        except OSError:
-            raise Unknown(part) from None
-        spans.append((span[0], span[1]))
-    if not _in_order(spans) or any(_after(one) == other[0] for one, other in pairwise(spans)):
-        raise Unknown(text)
-    return spans
-
-
-def _in_order(spans: Sequence[Span]) -> bool:
-    """Whether spans do not overlap, and the lowest comes first."""
-    return all(first <= last for first, last in spans) and all(
-        one[1] < other[0] for one, other in pairwise(spans)
-    )
-
-
-def _after(span: Span) -> bytes | None:
-    """The first value behind a span; None where there is none."""
-    size, after = len(span[1]), int.from_bytes(span[1], "big") + 1
-    return None if after >> 8 * size else after.to_bytes(size, "big")
-
-
-def _bounds(spans: Sequence[Span], data: Sequence[bytes]) -> list[bytes]:
-    """The members of a set or map of intervals: where each begins, with its data, and marked as an end where it is
-    over, unless the next one begins there.
-
-    What is before the first is an end too; what is open at the top has none.
-    """
-    ended = _number(3, 1)
-    members = []
-    if any(spans[0][0]):
-        members.append(ended + nested(1, [attribute(1, bytes(len(spans[0][0])))]))
-    for span, one, following in zip_longest(spans, data, spans[1:]):
-        begin, after = nested(1, [attribute(1, span[0])]) + one, _after(span)
-        if after is None:
-            begin += attribute(6, _userdata(1, 1))
-        members.append(begin)
-        if after is not None and not (following and following[0] == after):
-            members.append(ended + nested(1, [attribute(1, after)]))
-    return members
 
 
 # ---------------------------------------------------------------- messages
@@ -338,18 +291,9 @@ def _word(text: str) -> bytes:
     return f"{text}\0".encode()
 
 
-def _number(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("!I", value))
-
-
 def _order(types: Sequence[int]) -> bytes:
     """In which order a key's bytes are, for nft: a concatenation has none."""
-    return _userdata(0, BIG_ENDIAN if len(types) == 1 else 0)
-
-
-def _userdata(kind: int, value: int) -> bytes:
-    """A number that the kernel keeps for nft and does not look at: in the machine's order."""
-    return struct.pack("=BBI", kind, 4, value)
+    return userdata(0, BIG_ENDIAN if len(types) == 1 else 0)
 
 
 def _comment(text: str, kind: int) -> bytes:
@@ -365,14 +309,14 @@ def _expression(name: str, *data: bytes) -> bytes:
 
 def _payload(register: int, base: int, offset: int, length: int) -> bytes:
     numbers = enumerate((register, base, offset, length), 1)
-    return _expression("payload", *(_number(kind, value) for kind, value in numbers))
+    return _expression("payload", *(number(kind, value) for kind, value in numbers))
 
 
 @cache
 def _load_ports(protocol: int, port: int) -> tuple[bytes, ...]:
     """`meta l4proto . th dport`, into two registers."""
     return (
-        _expression("meta", _number(2, L4PROTO), _number(1, protocol)),
+        _expression("meta", number(2, L4PROTO), number(1, protocol)),
         _payload(port, TRANSPORT_HEADER, PORT_OFFSET, LENGTHS[TYPES["inet_service"]]),
     )
 
@@ -382,7 +326,7 @@ def _load_address(ip: str, side: str) -> tuple[bytes, ...]:
     """`ip saddr` and the like, of packets that are of that family."""
     header = HEADERS[ip]
     return (
-        _expression("meta", _number(2, NFPROTO), _number(1, FIRST)),
+        _expression("meta", number(2, NFPROTO), number(1, FIRST)),
         _compare(EQUAL, bytes([header.family])),
         _payload(FIRST, NETWORK_HEADER, header.offsets[side], LENGTHS[header.type]),
     )
@@ -392,7 +336,7 @@ def _load_address(ip: str, side: str) -> tuple[bytes, ...]:
 def _load_port(protocol: str) -> tuple[bytes, ...]:
     """`tcp dport` and the like, of packets of that protocol."""
     return (
-        _expression("meta", _number(2, L4PROTO), _number(1, FIRST)),
+        _expression("meta", number(2, L4PROTO), number(1, FIRST)),
         _compare(EQUAL, bytes([PROTOCOLS[protocol]])),
         _payload(FIRST, TRANSPORT_HEADER, PORT_OFFSET, LENGTHS[TYPES["inet_service"]]),
     )
@@ -400,11 +344,11 @@ def _load_port(protocol: str) -> tuple[bytes, ...]:
 
 def _compare(operator: int, value: bytes) -> bytes:
     return _expression(
-        "cmp", _number(1, FIRST), _number(2, operator), nested(3, [attribute(1, value)])
+        "cmp", number(1, FIRST), number(2, operator), nested(3, [attribute(1, value)])
     )  # fmt: skip
 
 
-def _lookup(name: str, number: int, *target: bytes) -> bytes:
-    """`number`: the set's in this transaction, if it has one."""
-    numbered = [_number(4, number)] if number else []
-    return _expression("lookup", _number(2, FIRST), *target, attribute(1, _word(name)), *numbered)
+def _lookup(name: str, place: int, *target: bytes) -> bytes:
+    """`place`: the set's number in this transaction, if it has one."""
+    numbered = [number(4, place)] if place else []
+    return _expression("lookup", number(2, FIRST), *target, attribute(1, _word(name)), *numbered)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
 import pytest
@@ -72,7 +72,9 @@ def test_kernel(grid: Grid, number: int) -> None:
     assert differences(grid, wanted) == []
 
 
-def test_random_policies_agree_with_the_verdict_change_after_change(grid: Grid) -> None:
+def test_random_policies_agree_with_the_verdict_change_after_change(
+    grid: Grid, record_property: Callable[[str, object], None]
+) -> None:
     seed = int(os.environ.get("MINIPOD_POLICY_SEED", "1"))
     end, rounds = time.monotonic() + SECONDS, 0
     index = index_of([])
@@ -95,3 +97,4 @@ def test_random_policies_agree_with_the_verdict_change_after_change(grid: Grid) 
         assert differences(grid, wanted) == [], (seed + rounds, now)
         rounds += 1
     assert rounds
+    record_property("rounds", rounds)
