@@ -7,6 +7,7 @@ volumes, /etc/hosts, resolv.conf -> root ─────────┘
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ class Run:
 
     def begin(self) -> None:
         """Make the folder, and the file for its last words, which is mounted into it. Raises OSError."""
-        os.makedirs(self.folder, exist_ok=True)
+        for folder in (os.path.dirname(self.folder), self.folder):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder)
         os.close(os.open(self.termination, os.O_CREAT | os.O_CLOEXEC, 0o666))
 
 

@@ -27,7 +27,7 @@ from agents.node_kernel import NodeKernel
 from agents.pod_files import ClusterDns
 from agents.pod_ports import PodPorts
 from agents.pod_sandbox import PodSandbox
-from agents.pod_worker import PodWorker
+from agents.pod_worker import PODS, PodWorker
 from agents.resource_fields import CAPACITY
 from agents.service_accounts import ServiceAccounts
 from controlplane.api import API
@@ -105,6 +105,7 @@ class Kubelet:
 
     async def run(self) -> None:
         """Register the node, wait for its range of addresses, then serve pods until cancelled."""
+        PODS.mkdir(parents=True, exist_ok=True)
         self.register()
         self._ports.follow()
         await self._take_pod_range()

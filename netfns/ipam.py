@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
 
 # A range may be huge (an IPv6 /64): no node has more pods than this.
@@ -51,7 +51,12 @@ class Pool:
 @cache
 def _address(cidr: str, number: int) -> str:
     """The address with this number in a range; a node has some hundred of them, which come again and again."""
-    return str(ip_network(cidr)[number])
+    return str(_range(cidr)[number])
+
+
+@cache
+def _range(cidr: str) -> IPv4Network | IPv6Network:
+    return ip_network(cidr)
 
 
 def new_pool(pod_cidrs: tuple[str, ...]) -> Pool:

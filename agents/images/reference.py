@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 DEFAULT_REGISTRY = "docker.io"
 # Registries that moved: the old name still stands in many manifests.
@@ -48,6 +49,7 @@ class Reference:
         return self.repository + tag + (f"@{self.digest}" if self.digest else "")
 
 
+@lru_cache(maxsize=1024)
 def parse(image: str) -> Reference:
     """Take an image reference apart and complete it (registry, `library/`, `latest`).
 
