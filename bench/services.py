@@ -6,17 +6,19 @@
 
 Aims: full load of 10,000 at least 40 times faster than the reference; one change under 1 ms, the same at 100 as at
 10,000; a connection to the last service as fast at 10,000 as at 100; fifty nodes with 1,000 services in less than
-twice the time of replaying a compiled batch; throughput through a ClusterIP at least 95 % of direct.
+twice the time of replaying a compiled batch; throughput through a ClusterIP at least 95 % of direct; from a pod's death
+to the last connection that is sent to it under a second.
 """
 
 import os
 from typing import Any
 
 from bench.support.common import Report, arguments, counts, in_sandbox, median, milliseconds, settle
+from bench.support.dying import deaths
 from netfns import PROXY_MODES
 
 INSIDE = "bench.support.service_load"
-NODES, ON_NODES = 50, 1000
+NODES, ON_NODES, DEATHS = 50, 1000, 7
 LAYOUTS = [mode for mode in ("nftables", "iptables") if mode in PROXY_MODES]
 
 
@@ -66,12 +68,20 @@ def main() -> int:
         [row],
     )
     flows = inside("flows")
-    share = f"{flows['through'] / flows['direct']:.2f} x"
+    share = f"{flows['share']:.2f} x"
     speeds = [f"{flows[name] / 1e9:.1f} Gbit/s" for name in ("direct", "through")]
     report.table(
-        "Throughput, one connection, another node",
+        f"Throughput, one connection, another node (medians of {flows['turns']} pairs of turns)",
         ["", "direct", "by ClusterIP", "share"],
         [["TCP", *speeds, share]],
+    )
+    died = deaths(DEATHS)
+    asked, lost = (sum(counted) for counted in zip(*((d.asked, d.lost) for d in died), strict=True))
+    last = sorted(death.last for death in died)
+    report.table(
+        "In a lab: a pod behind a Service dies; from its death to the last connection that has no answer",
+        ["deaths", "median", "longest", "connections", "without an answer"],
+        [[str(DEATHS), milliseconds(last[DEATHS // 2]), milliseconds(last[-1]), str(asked), str(lost)]],
     )
     if options.save:
         report.save()

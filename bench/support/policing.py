@@ -13,8 +13,7 @@ measured in many short turns, one after the other, so that what else the machine
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,13 +22,13 @@ from agents.node_rules import NodeRules
 from agents.policy_index import ClusterIndex
 from bench.support.common import median, seconds_of, tell
 from bench.support.service_load import machine
+from bench.support.sinking import bytes_a_second, forked, swallow
 from netfns import masquerade, policy
 from netfns.masquerade import Masquerade
 from netfns.policy_types import Block, Peer, Pod, Pods, Policy, Port, Requirement, Rule, Selector
 
 PODS, NAMESPACES, APPLICATIONS, ON_NODE = 500, 10, 50, 250
 ROUNDS, CONNECTIONS, CHANGES = 100, 40, 16
-BUFFER, BUFFERS = bytes(1 << 20), 48
 CLIENT, SERVER, PORT, SINK = "10.244.1.2", "10.244.1.3", 8080, 8081
 NODE = "node-1"
 
@@ -112,32 +111,12 @@ def network(count: int) -> Ends:
 
 def serve(server: NodeKernel) -> list[int]:
     """Two processes, by their ids: one echoes bytes, one swallows buffers and says when it has them all."""
-    return [_forked(server.listen(PORT), _echo), _forked(server.listen(SINK), _swallow)]
-
-
-def _forked(listening: socket.socket, work: Callable[[socket.socket], None]) -> int:
-    child = os.fork()
-    if child:
-        listening.close()
-        return child
-    while True:
-        connection, _ = listening.accept()
-        with connection, suppress(ConnectionError):  # callers end by a reset
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            work(connection)
+    return [forked(server.listen(PORT), _echo), forked(server.listen(SINK), swallow)]
 
 
 def _echo(connection: socket.socket) -> None:
     while data := connection.recv(64):
         connection.send(data)
-
-
-def _swallow(connection: socket.socket) -> None:
-    room = bytearray(len(BUFFER))
-    left = len(BUFFER) * BUFFERS
-    while left and (got := connection.recv_into(room)):
-        left -= got
-    connection.send(b"!")
 
 
 def connected(client: NodeKernel, port: int = PORT) -> socket.socket:
@@ -161,13 +140,7 @@ def turn(client: NodeKernel) -> dict[str, float | list[float]]:
         round_trip = median([seconds_of(once) for _ in range(ROUNDS)])
     connects = [seconds_of(lambda: connected(client).close()) for _ in range(CONNECTIONS)]
     with connected(client, SINK) as caller:
-
-        def everything() -> None:
-            for _ in range(BUFFERS):
-                caller.sendall(BUFFER)
-            caller.recv(1)
-
-        throughput = len(BUFFER) * BUFFERS / seconds_of(everything)
+        throughput = bytes_a_second(caller)
     return {
         "round_trip": round_trip,
         "connect": median(connects),

@@ -6,8 +6,8 @@ service_load nodes NODES SERVICES
 client 10.0.1.2 --- node --- server 10.0.2.2: the endpoints of the last service, on three ports
 """
 
-import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +21,7 @@ from typing import Any
 from agents.node_kernel import NodeKernel
 from bench.support import kube_proxy_layout
 from bench.support.common import median, seconds_of, tell
+from bench.support.sinking import bytes_a_second, forked, swallow
 from netfns import PROXY_MODES
 from netfns.proxy_mode import proxy_mode
 from netfns.service_types import Endpoint, Service, ServicePort, ServiceProxy
@@ -29,6 +30,7 @@ from topo.enter import NETWORK, Namespaces
 from topo.nfnetlink import Nfnetlink, compile_elements
 
 CHANGES, CONNECTIONS = 20, 2000
+TURNS = 150  # of throughput, each way
 SERVER = "10.0.2.2"
 FRAME = ServiceProxy("node-0", ("192.168.50.21",), ("10.244.0.0/16",), ("10.96.0.0/16",))
 Plan = tuple[Callable[[], None], Callable[[int], None], Callable[[int], None]]  # load, change, add or remove
@@ -144,17 +146,11 @@ def slab() -> int:
     return sum(int(lines[name].split()[0]) for name in ("Slab", "VmallocUsed", "Percpu")) * 1024
 
 
-def throughput(client: NodeKernel, server: NodeKernel, address: str, port: int) -> float:
-    """Bits a second over one TCP connection."""
-    listening = server.spawn(
-        ["iperf3", "-s", "--forceflush", "-1", "-p", "8090"], stdout=subprocess.PIPE, text=True
-    )
-    assert listening.stdout
-    while "listening" not in listening.stdout.readline():
-        pass
-    done = json.loads(client.run(["iperf3", "-c", address, "-p", str(port), "-t", "1", "-J"]))
-    listening.communicate()
-    return float(done["end"]["sum_received"]["bits_per_second"])
+def throughput(client: NodeKernel, address: str, port: int) -> float:
+    """Bits a second over one new TCP connection, in a short turn."""
+    with client._namespaces.call(socket.socket) as caller:
+        caller.connect((address, port))
+        return 8 * bytes_a_second(caller)
 
 
 def one_layout(layout: str, count: int) -> dict[str, Any]:
@@ -231,11 +227,15 @@ def flows() -> dict[str, Any]:
     service = _service(0, (Endpoint(SERVER, 8090),))
     frame = replace(FRAME, pod_cidrs=("10.0.0.0/22",))  # the client is a pod, and keeps its address
     mode.apply(node, mode.render(replace(frame, services=(service,))))
-    direct, through = [], []
-    for _ in range(9):
-        direct.append(throughput(client, server, SERVER, 8090))
-        through.append(throughput(client, server, service.cluster_ips[0], 80))
-    return {"direct": median(direct), "through": median(through)}
+    serving = forked(server.listen(8090), swallow)
+    pairs = []
+    for _ in range(TURNS):
+        direct = throughput(client, SERVER, 8090)
+        pairs.append((direct, throughput(client, service.cluster_ips[0], 80)))
+    os.kill(serving, signal.SIGKILL)
+    direct, through = (median([pair[side] for pair in pairs]) for side in (0, 1))
+    share = median([by_service / straight for straight, by_service in pairs])
+    return {"direct": direct, "through": through, "share": share, "turns": TURNS}
 
 
 def main() -> None:
