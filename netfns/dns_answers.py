@@ -2,7 +2,9 @@
 
     query --the same question before?--yes--> its ready answer, with this query's ID and spelling
               | no
-            dnspython parses --> refused? --> evaluate(zones, name, type) --> wire form, kept for next time
+            an ordinary question?--yes--> dns_plain.py: evaluate(zones, name, type) --> wire form, kept for next time
+              | no                                                        |
+            dnspython parses --> refused? --> evaluate, and wire form ----'
                                                  | a name, or an alias, outside our zones
                                                 None: whoever has sockets asks upstream, and `merge` puts it together
 
@@ -38,13 +40,13 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+from netfns import dns_plain
+from netfns.dns_plain import HEADER, MOST_ORDERS, PLAIN_UDP, turned
 from netfns.dns_zones import Answer, Record, Zones, evaluate
 
 MOST_READY = 65536  # answers kept, of some 600 bytes each
 LONGEST_KEPT = 320  # bytes of a query; a question with EDNS fits
-MOST_ORDERS = 8  # in which several addresses are given
-PLAIN_UDP, EDNS_UDP = 512, 1232  # bytes: without EDNS, and the most with it
-HEADER = 12  # bytes
+EDNS_UDP = 1232  # bytes: the most that is answered with EDNS
 
 _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
 _NO_QUESTIONS = (dns.rdatatype.OPT, dns.rdatatype.TSIG, dns.rdatatype.TKEY)
@@ -101,6 +103,18 @@ def own(zones: Zones, query: bytes, tcp: bool, recursion: bool, ready: Ready | N
     """
     if len(query) < HEADER or query[2] & 0x80:
         return b""
+    if not tcp and (plain := dns_plain.answer(zones, query, recursion)) is not None:
+        wires, answer = plain
+        if ready is not None:
+            ready.keep(query, wires, answer.names)
+        return wires[0]
+    return by_library(zones, query, tcp, recursion, ready)
+
+
+def by_library(
+    zones: Zones, query: bytes, tcp: bool, recursion: bool, ready: Ready | None = None
+) -> bytes | None:
+    """What `own` says, for any query at all; ordinary ones need not come here."""
     if dns.opcode.from_flags(int.from_bytes(query[2:4])) != dns.opcode.QUERY:
         return _header(query, dns.rcode.NOTIMP)
     try:
@@ -198,18 +212,13 @@ def _rrsets(records: Sequence[Record], turn: int = 0) -> list[dns.rrset.RRset]:
     sets: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         sets.setdefault((record.name, record.type), []).append(record)
-    return [_rrset(*_turned(found, turn)) for found in sets.values()]
+    return [_rrset(*turned(found, turn)) for found in sets.values()]
 
 
 @functools.lru_cache(4096)  # the SOA of every negative answer is one of them
 def _rrset(*records: Record) -> dns.rrset.RRset:
     first = records[0]
     return dns.rrset.from_text_list(first.name, first.ttl, "IN", first.type, [r.data for r in records])
-
-
-def _turned(records: list[Record], turn: int) -> list[Record]:
-    start = turn * max(1, len(records) // MOST_ORDERS) % len(records)
-    return records[start:] + records[:start]
 
 
 def _wire(reply: dns.message.Message, asked: dns.message.Message, tcp: bool) -> bytes:
