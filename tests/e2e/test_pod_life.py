@@ -281,6 +281,7 @@ def test_readiness_gate_is_somebody_elses_word(life: Namespace) -> None:
 # -------------------------------------------------------------------- restarts
 
 
+@pytest.mark.alone
 def test_crash_loop_backs_off(life: Namespace) -> None:
     """The first restart is at once, the second waits ten seconds; deleting the pod does not."""
     life.run("crash", shell("echo oops; exit 4", terminationMessagePolicy="FallbackToLogsOnError"))
@@ -411,6 +412,7 @@ def test_init_containers_run_in_order(life: Namespace) -> None:
     assert states == {"one": "terminated", "side": "running", "two": "terminated", "main": "running"}
 
 
+@pytest.mark.alone
 def test_init_container_that_fails(life: Namespace) -> None:
     init = [shell("exit 5", "first")]
     life.run("badinit", shell(FOREVER), initContainers=init, restartPolicy="Never")
@@ -459,6 +461,7 @@ def test_post_start(life: Namespace) -> None:
     life.wait("badpost", restarted(1), "restarted")
 
 
+@pytest.mark.alone
 def test_pre_stop_comes_before_term(life: Namespace) -> None:
     notes = {"name": "notes", "hostPath": {"path": "/run/pod-life-notes", "type": "DirectoryOrCreate"}}
     mount: Obj = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
@@ -473,12 +476,14 @@ def test_pre_stop_comes_before_term(life: Namespace) -> None:
     assert life.exec("reader", "cat", "/notes/end") == "prestop\nterm\n"
 
 
+@pytest.mark.alone
 def test_grace_period_ends_with_kill(life: Namespace) -> None:
     life.run("deaf", shell(DEAF), terminationGracePeriodSeconds=1)
     life.ready("deaf")
     assert 1 <= life.delete("deaf") < 4
 
 
+@pytest.mark.alone
 def test_program_that_handles_term_late_is_heard(life: Namespace) -> None:
     """As pid 1 it would not notice a TERM that comes before its handler is there."""
     notes = {"name": "notes", "hostPath": {"path": "/tmp/late"}}
@@ -493,6 +498,7 @@ def test_program_that_handles_term_late_is_heard(life: Namespace) -> None:
     assert life.exec("reader-of-late", "cat", "/notes/end") == "term\n"
 
 
+@pytest.mark.alone
 def test_endless_pre_stop_leaves_term_two_seconds(life: Namespace) -> None:
     life.run(
         "endless",
@@ -526,6 +532,7 @@ def test_no_request_is_lost_when_a_pod_ends(life: Namespace) -> None:
     assert life.exec("asks", "sh", "-c", "cat /tmp/lost || :") == ""
 
 
+@pytest.mark.alone
 def test_second_delete_shortens_the_first(life: Namespace) -> None:
     life.run("hurry", shell(DEAF), terminationGracePeriodSeconds=300)
     life.ready("hurry")
@@ -534,6 +541,7 @@ def test_second_delete_shortens_the_first(life: Namespace) -> None:
     assert life.delete("hurry", gracePeriodSeconds="1") < 4
 
 
+@pytest.mark.alone
 def test_forced_delete_frees_the_name_at_once(life: Namespace) -> None:
     life.run("forced", shell(DEAF), terminationGracePeriodSeconds=300)
     life.ready("forced")

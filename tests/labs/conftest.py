@@ -1,16 +1,18 @@
 """One running lab for each lab of the course; submissions take its seats one after the other."""
 
+import json
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from labs import launch
 from labs.checking.report import Report
 from labs.checking.run import run_checks
-from labs.course.definition import LabDefinition
+from labs.course.definition import CHECKOUT, DEFINITION, LabDefinition
 from labs.lab import Lab
-from labs.state import StateFolder
 
 
 class Course:
@@ -24,10 +26,18 @@ class Course:
     def lab(self, definition: LabDefinition) -> Lab:
         if definition.name not in self._running:
             self.end()
-            name = f"test-{definition.name}"
-            launch.up(StateFolder.of(name), definition.cluster, progress=lambda _: None)
-            self._running[definition.name] = Lab.attach(name)
+            self._running[definition.name] = self._up(definition)
         return self._running[definition.name]
+
+    def _up(self, definition: LabDefinition) -> Lab:
+        """By the command, for a lab is made by a process with a single thread, which a lane of pytest's is not."""
+        name, file = f"test-{definition.name}", self._scratch / f"{definition.name}.yaml"
+        wanted = tomllib.loads((definition.folder / DEFINITION).read_text()).get("cluster", {})
+        file.write_text(json.dumps(wanted))  # JSON is YAML
+        command = [sys.executable, "-m", "labs.cli", "up", "--name", name, "-f", str(file)]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return Lab.attach(name)
 
     def check(self, definition: LabDefinition, files: dict[str, str]) -> Report:
         """Check a submission made of these texts."""
