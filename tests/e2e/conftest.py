@@ -55,9 +55,9 @@ def ordinary_user(scratch: Path, me: User) -> User:
 
 
 def readable_copy(copy: Path) -> Path:
-    """Minipod's own packages at `copy`, readable to everybody."""
+    """Minipod's own packages at `copy`, readable to everybody, with what is compiled of them."""
     for package in PACKAGES:
-        shutil.copytree(CHECKOUT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(CHECKOUT / package, copy / package)
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return copy

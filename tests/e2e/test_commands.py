@@ -192,23 +192,25 @@ def pod(lab: RunningLab) -> str:
 def test_exec_keeps_the_exit_code(either_lab: RunningLab) -> None:
     pod = place_of(either_lab.ready_pods(2, "kube-system")[0])
     for machine in ("node/worker1", "router", "outside", "vm/vm1", "lb/lb1", pod):
-        assert either_lab.exec(machine, "sh", "-c", "exit 7").returncode == 7, machine
-        assert either_lab.exec(machine, "true").returncode == 0, machine
+        assert either_lab.exec_by_command(machine, "sh", "-c", "exit 7").returncode == 7, machine
+        assert either_lab.exec_by_command(machine, "true").returncode == 0, machine
 
 
 def test_exec_passes_input_output_and_errors_on(either_lab: RunningLab) -> None:
-    done = either_lab.exec("node/worker1", "sh", "-c", "cat; echo bad >&2", stdin="one\ntwo\n")
+    done = either_lab.exec_by_command("node/worker1", "sh", "-c", "cat; echo bad >&2", stdin="one\ntwo\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, "one\ntwo\n", "bad\n")
 
 
 def test_exec_runs_there(either_lab: RunningLab) -> None:
-    assert either_lab.output("node/worker1", "hostname").strip() == "worker1"
-    assert "192.168.50.21" in either_lab.output("node/worker1", "ip", "-br", "addr", "show", "eth0")
-    assert either_lab.output("outside", "id", "-u").strip() == "0"
+    node = ("node/worker1", "sh", "-c", "hostname; ip -br addr show eth0")
+    name, address = either_lab.exec_by_command(*node).stdout.splitlines()
+    assert (name, "192.168.50.21" in address) == ("worker1", True)
+    assert either_lab.exec_by_command("outside", "id", "-u").stdout.strip() == "0"
 
 
 def test_exec_leaves_the_words_after_the_dashes_alone(lab: RunningLab) -> None:
-    assert lab.output("outside", "echo", "-n", "--name", "x", "--", "$HOME").strip() == "--name x -- $HOME"
+    words = ("echo", "-n", "--name", "x", "--", "$HOME")
+    assert lab.exec_by_command("outside", *words).stdout == "--name x -- $HOME"
 
 
 def test_exec_ends_by_a_signal_as_the_command_does(lab: RunningLab, pod: str) -> None:
@@ -228,12 +230,12 @@ def test_exec_ends_by_a_signal_as_the_command_does(lab: RunningLab, pod: str) ->
 
 
 def test_exec_refusals_are_one_line(lab: RunningLab, pod: str) -> None:
-    refused(lab.exec("node/worker9", "true"), "node/worker9", "node/worker1", "outside")
-    refused(lab.exec("vm/worker1", "true"), "vm/worker1", "no such machine")
-    refused(lab.exec("pod/nobody", "true"), "pod/nobody", "minipod kubectl get pods")
-    refused(lab.exec(pod, "true", container="other"), "other", pod.split(".")[0])
+    refused(lab.exec_by_command("node/worker9", "true"), "node/worker9", "node/worker1", "outside")
+    refused(lab.exec_by_command("vm/worker1", "true"), "vm/worker1", "no such machine")
+    refused(lab.exec_by_command("pod/nobody", "true"), "pod/nobody", "minipod kubectl get pods")
+    refused(lab.exec_by_command(pod, "true", container="other"), "other", pod.split(".")[0])
     refused(lab.minipod("exec", "outside"), "outside", "minipod shell")
-    assert lab.exec("outside", "no-such-command").returncode == 127
+    assert lab.exec_by_command("outside", "no-such-command").returncode == 127
 
 
 # ---------------------------------------------------------------- shell
