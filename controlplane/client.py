@@ -25,8 +25,6 @@ from typing import Any
 
 from controlplane.errors import StatusError
 from controlplane.meta import Obj
-from controlplane.pki import Credential, load_credential
-from controlplane.yaml_text import load_documents
 
 TIMEOUT = 30.0  # seconds
 JSON = "application/json"
@@ -97,6 +95,10 @@ class Client:
     @classmethod
     def from_kubeconfig(cls, path: Path) -> Client:
         """A client with a kubeconfig's current context. Raises ValueError when the file is not one."""
+        # Not for clients of the Unix socket: these cost more than all else that a client imports.
+        from controlplane.pki import Credential, load_credential
+        from controlplane.yaml_text import load_documents
+
         _, config = load_documents(path.read_text())[0]
         context = _named(config, "contexts", config.get("current-context"))["context"]
         cluster = _named(config, "clusters", context["cluster"])["cluster"]

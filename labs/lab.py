@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from controlplane.client import Client
 from labs.errors import LabError
 from labs.sockets import connect, short_path
 from labs.state import StateFolder, wait_for_end
@@ -23,6 +22,9 @@ from topo import probe, wire
 from topo.capture import Capture
 from topo.enter import Completed, environment
 from topo.probe import Outcome
+
+if TYPE_CHECKING:
+    from controlplane.client import Client
 
 END_WITHIN = 5.0  # seconds; the kernel needs far less
 
@@ -50,8 +52,10 @@ class Lab:
         return str(self.folder.path / "kubeconfig")
 
     @contextmanager
-    def api(self) -> Iterator[Client]:
+    def api(self) -> Iterator["Client"]:
         """A client of its Kubernetes API, over the Unix socket in its folder."""
+        from controlplane.client import Client  # not for `minipod exec`: a third of what a start of it costs
+
         with short_path(self.folder.path / "api.sock") as path, Client.unix(path) as client:
             yield client
 
