@@ -1,4 +1,4 @@
-"""One running lab for each lab of the course; submissions take its seats one after the other."""
+"""One running lab for each lab of the course that a file of tests asks for; submissions take its seats in turn."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from labs.lab import Lab
 
 
 class Course:
-    """Starts a lab when it is first asked for, and ends it when another one is."""
+    """Starts a lab when it is first asked for."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
@@ -25,7 +25,6 @@ class Course:
 
     def lab(self, definition: LabDefinition) -> Lab:
         if definition.name not in self._running:
-            self.end()
             self._running[definition.name] = self._up(definition)
         return self._running[definition.name]
 
@@ -53,7 +52,7 @@ class Course:
             self._running.pop(name).down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
     """The course, with a folder for its running labs that is its own."""
     with pytest.MonkeyPatch.context() as patch:
