@@ -14,6 +14,8 @@ from typing import Any
 from controlplane.apply import apply, delete, manifests
 from controlplane.client import Client
 from controlplane.errors import StatusError
+from labs.check.ground import settled
+from labs.check.subjects import Scene
 from labs.errors import LabError
 from labs.lab import Lab
 from labs.sockets import short_path
@@ -180,6 +182,14 @@ class RunningLab:
             return pods if len(pods) == count and all(is_ready(pod) for pod in pods) else []
 
         return wait_until(all_ready, READY, f"{count} Ready pods {selector} in {namespace}", every=0.1)
+
+    def settle(self, namespace: str = "default") -> None:
+        """Wait until what is in a namespace is Ready, Services have their pods behind them, and the nodes know."""
+        attached = Lab(StateFolder(self.name, self.user.home / self.name), self.info())
+        with self.api() as client:
+            scene = Scene(attached, client, namespace)
+            wait_until(lambda: settled(scene), READY, f"namespace {namespace}: settled", every=0.1)
+        attached.settle()
 
     def events(self) -> list[dict[str, Any]]:
         """Every event of every namespace."""

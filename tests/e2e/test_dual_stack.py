@@ -35,7 +35,9 @@ def pods(lab: RunningLab) -> Iterator[list[Obj]]:
     """The application's pods; its manifest was applied by real kubectl."""
     lab.kubectl("create", "namespace", NAMESPACE)
     lab.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=MANIFEST.read_text())
-    yield lab.ready_pods(4, NAMESPACE)
+    found = lab.ready_pods(4, NAMESPACE)
+    lab.settle(NAMESPACE)
+    yield found
     lab.kubectl("delete", "namespace", NAMESPACE)
 
 

@@ -37,8 +37,8 @@ def test_a_port_of_a_node_leads_into_its_pod_as_long_as_that_is_there(lab: Runni
         wait_until(lambda address=address, name=name: answers("outside", address) == name, READY)  # type: ignore[misc]
         assert lab.fetch("outside", f"http://{address}:8088/clientip").startswith("203.0.113.10:")
         assert answers(f"node/{node}", "localhost") == name
-    told = there["three"]["status"]["conditions"][0]["message"]
-    assert "2 node(s) didn't have free ports for the requested pod ports" in told
+    no_room = "2 node(s) didn't have free ports for the requested pod ports"
+    wait_until(lambda: no_room in str(lab.get("pod", "three", "-n", SPACE)[0]["status"]), READY)
     forced = POD.replace("NAME", "four").replace(
         "spec:", f"spec:\n  nodeName: {there['one']['spec']['nodeName']}"
     )
@@ -47,4 +47,4 @@ def test_a_port_of_a_node_leads_into_its_pod_as_long_as_that_is_there(lab: Runni
     lab.delete(POD.replace("NAME", "one"), SPACE)
     wait_until(lambda: answers("outside", there["one"]["status"]["hostIP"]) == "three", READY)
     lab.delete(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SPACE}}}\n")
-    assert answers("outside", there["one"]["status"]["hostIP"]) == ""
+    wait_until(lambda: answers("outside", there["one"]["status"]["hostIP"]) == "", READY, "no answer")

@@ -131,9 +131,14 @@ def test_the_guestbook_is_served_outside(lab: RunningLab) -> None:
 
 def test_stateful_pods_have_names_in_the_dns(lab: RunningLab) -> None:
     name = "web-1.nginx.workloads.svc.cluster.local"
-    address = lab.output("pod/web-0.workloads", "getent", "hosts", name).split()[0]
     (pod,) = lab.get("pod", "web-1", "-n", "workloads")
-    assert address == pod["status"]["podIP"]
+
+    def named() -> bool:
+        return lab.exec("pod/web-0.workloads", "getent", "hosts", name).stdout.startswith(
+            pod["status"]["podIP"] + " "
+        )
+
+    wait_until(named, READY_WITHIN, f"{name} is {pod['status']['podIP']}", every=0.1)
     assert (
         lab.output("pod/web-0.workloads", "hostname", "-f").strip()
         == "web-0.nginx.workloads.svc.cluster.local"

@@ -1,8 +1,11 @@
 """Many pods at once: more requests than the pod runtime's socket holds at a time."""
 
+import pytest
+
 from tests.e2e.session import RunningLab
 from tests.e2e.waiting import wait_until
 
+pytestmark = pytest.mark.e2e
 MANY = 300
 MANIFEST = f"""
 apiVersion: apps/v1

@@ -30,6 +30,8 @@ def cluster(lab: RunningLab) -> Iterator[RunningLab]:
     for name in ("guestbook", "shapes"):
         lab.kubectl("apply", "-n", SPACE, "-f", str(MANIFESTS / f"{name}.yaml"))
     lab.ready_pods(7, SPACE)
+    lab.settle(SPACE)
+    wait_until(lambda: lab.fetch(f"pod/many.{SPACE}", "http://frontend/hostname"), READY, "names of services")
     yield lab
     lab.kubectl("delete", "namespace", SPACE)
 

@@ -13,7 +13,7 @@ from labs.lab import Lab
 from labs.state import StateFolder
 from tests.e2e.conftest import new_name
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.session import RunningLab, User
+from tests.e2e.session import READY, RunningLab, User
 from tests.e2e.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -136,13 +136,12 @@ def test_a_dead_nodes_pods_are_replaced(lab: RunningLab) -> None:
 
     wait_until(replaced, LOST_WITHIN, f"{dead} is NotReady, its pods are elsewhere", every=0.5)
     lab.ready_pods(2, selector="app=moving")
-    endpoints = lab.get("endpointslices", "-l", "kubernetes.io/service-name=moving")
-    nodes = {
-        entry["nodeName"]
-        for found in endpoints
-        for entry in found["endpoints"]
-        if entry["conditions"]["ready"]
-    }
-    assert dead not in nodes
+
+    def serving() -> set[str]:
+        slices = lab.get("endpointslices", "-l", "kubernetes.io/service-name=moving")
+        endpoints = [entry for found in slices for entry in found["endpoints"]]
+        return {entry["nodeName"] for entry in endpoints if entry["conditions"]["ready"]}
+
+    wait_until(lambda: serving() and dead not in serving(), READY, "no traffic for the dead node")
     answer = Kubectl.of(lab, "default").output("get", "node", dead, "--no-headers").split()
     assert answer[1].startswith(b"NotReady")
