@@ -51,10 +51,10 @@ def settled(scene: Scene) -> bool:
     balancers = [s for s in scene.objects("Service") if s["spec"].get("type") == "LoadBalancer"]
     addressed = all((s.get("status") or {}).get("loadBalancer", {}).get("ingress") for s in balancers)
     running = available and all(pod["metadata"]["name"] in ready for pod in pods)
-    return bool(running and addressed and _behind_services(scene))
+    return bool(running and addressed and behind_services(scene))
 
 
-def _behind_services(scene: Scene) -> bool:
+def behind_services(scene: Scene) -> bool:
     """The slices of every Service name all of its Ready pods: endpoints come a moment after readiness."""
     pods, slices = scene.pods(), scene.objects("EndpointSlice")
     for service in scene.objects("Service"):

@@ -14,7 +14,7 @@ from typing import Any
 from controlplane.apply import apply, delete, manifests
 from controlplane.client import Client
 from controlplane.errors import StatusError
-from labs.check.ground import settled
+from labs.check.ground import behind_services
 from labs.check.subjects import Scene
 from labs.errors import LabError
 from labs.lab import Lab
@@ -184,11 +184,11 @@ class RunningLab:
         return wait_until(all_ready, READY, f"{count} Ready pods {selector} in {namespace}", every=0.1)
 
     def settle(self, namespace: str = "default") -> None:
-        """Wait until what is in a namespace is Ready, Services have their pods behind them, and the nodes know."""
+        """Wait until the Services of a namespace have all of its Ready pods behind them, and the nodes know."""
         attached = Lab(StateFolder(self.name, self.user.home / self.name), self.info())
         with self.api() as client:
             scene = Scene(attached, client, namespace)
-            wait_until(lambda: settled(scene), READY, f"namespace {namespace}: settled", every=0.1)
+            wait_until(lambda: behind_services(scene), READY, f"{namespace}: endpoints", every=0.1)
         attached.settle()
 
     def events(self) -> list[dict[str, Any]]:

@@ -67,6 +67,7 @@ def kubectl(lab: RunningLab) -> Iterator[Kubectl]:
     found.output("create", "namespace", NAMESPACE)
     found.output("apply", "-f", "-", stdin=MANIFEST.encode())
     found.output("wait", "pod", "--all", "--for=condition=Ready", f"--timeout={SOON}s")
+    lab.settle(NAMESPACE)
     yield found
     found.output("delete", "namespace", NAMESPACE, "--wait=false")
 

@@ -1,10 +1,10 @@
 """The Python balancer on lb2, beside HAProxy on lb1: whom it serves, with which rights, and what a kill does."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +63,16 @@ def control(lab: RunningLab, path: str) -> str:
     return lab.output("lb/lb2", "curl", "-s", "--max-time", "2", *where, f"http://lb2{path}")
 
 
+def servers(lab: RunningLab) -> list[dict[str, Any]]:
+    """The servers of the only Service that the balancer serves, as it tells of them."""
+    (frontend,) = json.loads(control(lab, "/stat.json"))["frontends"]
+    return list(frontend["servers"])
+
+
+def up(lab: RunningLab) -> set[str]:
+    return {server["node"] for server in servers(lab) if server["status"] == "UP"}
+
+
 def notes(lab: RunningLab) -> list[str]:
     return [event.get("note") or event.get("message", "") for event in lab.events()]
 
@@ -78,6 +88,7 @@ def test_it_serves_its_class_without_rights_and_is_started_again(served: Running
         return bool(found) and served.fetch("outside", f"http://{found}/hostname") == "echo"
 
     wait_until(answered, SERVED, "an answer through lb2", every=0.1)
+    wait_until(lambda: address(served, "haproxy"), SERVED, "an address on lb1", every=0.1)
     addresses = [address(served, name) for name in ("python", "haproxy", "foreign")]
     assert addresses[0] != addresses[1]
     assert addresses[2] == "", "another class is left alone"
@@ -86,12 +97,15 @@ def test_it_serves_its_class_without_rights_and_is_started_again(served: Running
     assert f"{addresses[1]}/32" not in held
 
     url = f"http://{addresses[0]}/hostname"
+    wait_until(
+        lambda: up(served) == {"control-plane", "worker1", "worker2"}, SERVED, "all servers", every=0.1
+    )
+    before = {server["node"]: server["total"] for server in servers(served)}
     loop = f"for i in 1 2 3 4 5 6; do curl -s --max-time 2 {url} || exit 1; done"
     assert served.output("outside", "sh", "-c", loop) == "echo" * 6
-    (frontend,) = json.loads(control(served, "/stat.json"))["frontends"]
-    totals = Counter({server["node"]: server["total"] for server in frontend["servers"]})
-    assert set(totals) == {"control-plane", "worker1", "worker2"}
-    assert max(totals.values()) - min(totals.values()) <= 1, "each server got equally many"
+    assert {server["total"] - before[server["node"]] for server in servers(served)} == {2}, (
+        "equally many each"
+    )
     assert "203.0.113.10:" in control(served, "/log"), "the client's own address is in the log"
 
     pid = process(served)
@@ -102,16 +116,11 @@ def test_it_serves_its_class_without_rights_and_is_started_again(served: Running
 
     served.output("lb/lb2", "kill", "-9", pid)
     wait_until(answered, SERVED, "an answer of the next process", every=0.1)
-    assert any(
-        "the Python balancer ended with status 137: it is started again" in note for note in notes(served)
-    )
+    ended = "the Python balancer ended with status 137: it is started again"
+    wait_until(lambda: any(ended in note for note in notes(served)), SERVED, "an event that tells it")
 
 
 def test_it_asks_nodes_for_their_health_and_keeps_to_source_ranges(lab: RunningLab) -> None:
-    def up() -> set[str]:
-        (frontend,) = json.loads(control(lab, "/stat.json"))["frontends"]
-        return {server["node"] for server in frontend["servers"] if server["status"] == "UP"}
-
     def answered() -> bool:
         found = address(lab, "python")
         return bool(found) and lab.fetch("outside", f"http://{found}/hostname") == "echo"
@@ -123,10 +132,10 @@ def test_it_asks_nodes_for_their_health_and_keeps_to_source_ranges(lab: RunningL
     try:
         (pod,) = lab.ready_pods(1, NAMESPACE)
         wait_until(answered, SERVED, "an answer through lb2", every=0.1)
-        wait_until(lambda: len(up()) == 3, SERVED, "three servers by policy Cluster", every=0.1)
+        wait_until(lambda: len(up(lab)) == 3, SERVED, "three servers by policy Cluster", every=0.1)
         spec = '{"spec": {"externalTrafficPolicy": "Local"}}'
         lab.kubectl("patch", "service", "python", "-n", NAMESPACE, "-p", spec)
-        wait_until(lambda: up() == {pod["spec"]["nodeName"]}, SERVED, "the pod's node alone", every=0.1)
+        wait_until(lambda: up(lab) == {pod["spec"]["nodeName"]}, SERVED, "the pod's node alone", every=0.1)
         assert all(answered() for _ in range(6))
         for ranges, open_ in (("192.0.2.0/24", False), ("203.0.113.0/24", True)):
             spec = f'{{"spec": {{"loadBalancerSourceRanges": ["{ranges}"]}}}}'
@@ -159,12 +168,13 @@ def test_a_students_file_decides_behind_the_walls(lab: RunningLab, tmp_path: Pat
     try:
         lab.minipod("netfn", f"python_balancer={file}")
         wait_until(lambda: address(lab, "python"), SERVED, "an address")
+        lab.settle(NAMESPACE)
         for _ in range(4):
             assert lab.fetch("outside", f"http://{address(lab, 'python')}/hostname") == "echo"
-        statistics = json.loads(control(lab, "/stat.json"))
-        totals = [server["total"] for server in statistics["frontends"][0]["servers"]]
-        assert totals == [0, 0, 4]
-        (mistake,) = statistics["mistakes"]
+        assert [server["total"] for server in servers(lab)] == [0, 0, 4]
+        (mistake,) = wait_until(
+            lambda: json.loads(control(lab, "/stat.json"))["mistakes"], SERVED, "a check of a server"
+        )
         assert mistake.startswith("checked: FileNotFoundError"), "the machine's files are not there"
         wait_until(lambda: mistake in notes(lab), SERVED, "an event that tells it")
     finally:
