@@ -178,6 +178,7 @@ def test_an_end_while_starting_leaves_nothing(
         until = time.monotonic() + moment
         while time.monotonic() < until:
             up.look()
+            time.sleep(0.02)  # looking takes a processor for itself, which `up` shall have
         ENDS[way](up)
         out, err = up.close()
         if up.process.returncode == 0 or stays_by_right(up, err):
