@@ -78,7 +78,7 @@ class CourseLab(Scene):
         finally:
             paths = manifests.delete(self.client, found, self.namespace)
             until(
-                lambda: not any(_is_there(self.client, path) for path in paths),
+                lambda: not any(is_there(self.client, path) for path in paths),
                 "what a check made: gone",
                 READY,
             )
@@ -110,10 +110,11 @@ def _remove_leftovers(client: Client) -> None:
         for obj in items:
             path = resource.path(NAMESPACE, obj["metadata"]["name"])
             client.request("DELETE", path)
-            until(lambda path=path: not _is_there(client, path), f"{path}: gone", READY)  # type: ignore[misc]
+            until(lambda path=path: not is_there(client, path), f"{path}: gone", READY)  # type: ignore[misc]
 
 
-def _is_there(client: Client, path: str) -> bool:
+def is_there(client: Client, path: str) -> bool:
+    """Whether there is an object at a path of the API."""
     try:
         client.request("GET", path)
     except StatusError as error:

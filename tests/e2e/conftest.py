@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.kubectl import Kubectl
 from tests.e2e.session import CHECKOUT, RunningLab, User
 
 NOBODY = 65534
@@ -106,3 +107,12 @@ def fresh_lab() -> Iterator[Callable[..., RunningLab]]:
     yield start
     for running in started:
         running.minipod("down")
+
+
+@pytest.fixture
+def kube(lab: RunningLab) -> Iterator[Kubectl]:
+    """kubectl in a namespace of the test's own, in the shared lab."""
+    kubectl = Kubectl.of(lab, f"kubectl-{next(_numbers)}")
+    kubectl.output("create", "namespace", kubectl.namespace)
+    yield kubectl
+    kubectl.output("delete", "namespace", kubectl.namespace, "--wait=false")

@@ -63,6 +63,10 @@ class Kubectl:
         assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.returncode}: {done.stderr.decode()}"
         return done.stdout
 
+    def text(self, *words: str, stdin: str = "") -> str:
+        """The same as text."""
+        return self.output(*words, stdin=stdin.encode()).decode()
+
     def start(self, *words: str, **options: Any) -> "subprocess.Popen[bytes]":
         """Start it. Options are subprocess.Popen's."""
         options = {

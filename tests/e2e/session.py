@@ -13,9 +13,9 @@ from typing import Any
 
 from controlplane.apply import apply, delete, manifests
 from controlplane.client import Client
-from controlplane.errors import StatusError
 from labs.check.ground import behind_services
 from labs.check.subjects import Scene
+from labs.checking.ground import is_there
 from labs.errors import LabError
 from labs.lab import Lab
 from labs.sockets import short_path
@@ -204,17 +204,6 @@ class RunningLab:
         """End the lab."""
         done = self.minipod("down")
         assert done.returncode == 0, done.stderr
-
-
-def is_there(client: Client, path: str) -> bool:
-    """Whether there is an object at a path of the API."""
-    try:
-        client.request("GET", path)
-    except StatusError as error:
-        if error.code == 404:
-            return False
-        raise
-    return True
 
 
 def is_ready(obj: dict[str, Any]) -> bool:

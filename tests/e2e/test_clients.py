@@ -4,15 +4,12 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.kubectl import Kubectl, unpack_old
-from tests.e2e.session import RunningLab
 
 pytestmark = pytest.mark.e2e
 SOON = 20
@@ -24,16 +21,6 @@ POD = {
     "metadata": {"name": "one", "labels": {"app": "one"}},
     "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "web", "image": "nginx"}]},
 }
-_numbers = count(1)
-
-
-@pytest.fixture
-def kube(lab: RunningLab) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the test's own."""
-    kubectl = Kubectl.of(lab, f"clients-{next(_numbers)}")
-    kubectl.output("create", "namespace", kubectl.namespace)
-    yield kubectl
-    kubectl.output("delete", "namespace", kubectl.namespace, "--wait=false")
 
 
 # ---------------------------------------------------------------- kubernetes, the official client

@@ -2,15 +2,12 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.session import RunningLab
 from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -19,26 +16,11 @@ WITHIN = f"--timeout={SOON:.0f}s"
 MANIFESTS = Path(__file__).parent / "manifests"
 WEB = (MANIFESTS / "kubectl-web.yaml").read_text()
 DEFINITION, CRON_TAB = (MANIFESTS / "crontab.yaml").read_text().split("---\n")
-_numbers = count(1)
-
-
-@pytest.fixture
-def kube(lab: RunningLab) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the test's own."""
-    kubectl = Kubectl.of(lab, f"objects-{next(_numbers)}")
-    kubectl.output("create", "namespace", kubectl.namespace)
-    yield kubectl
-    kubectl.output("delete", "namespace", kubectl.namespace, "--wait=false")
-
-
-def text(kube: Kubectl, *words: str, stdin: str = "") -> str:
-    """What a command prints; it must succeed."""
-    return kube.output(*words, stdin=stdin.encode()).decode()
 
 
 def apply(kube: Kubectl, manifest: str, *options: str) -> list[str]:
     """What became of each object."""
-    return text(kube, "apply", "-f", "-", *options, stdin=manifest).splitlines()
+    return kube.text("apply", "-f", "-", *options, stdin=manifest).splitlines()
 
 
 def complaint(kube: Kubectl, *words: str, stdin: str = "", status: int = 1) -> str:
@@ -50,7 +32,7 @@ def complaint(kube: Kubectl, *words: str, stdin: str = "", status: int = 1) -> s
 
 def get(kube: Kubectl, *words: str) -> Any:
     """An object, or a list."""
-    return json.loads(text(kube, "get", *words, "-o", "json"))
+    return json.loads(kube.text("get", *words, "-o", "json"))
 
 
 # ---------------------------------------------------------------- apply
@@ -64,13 +46,13 @@ def test_apply(kube: Kubectl) -> None:
     container = get(kube, "deployment", "web")["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "nginx:1.28"
     assert "ports" not in container  # what the manifest no longer names is gone
-    text(kube, "delete", "-f", "-", stdin=WEB)
+    kube.text("delete", "-f", "-", stdin=WEB)
     assert "NotFound" in complaint(kube, "get", "deployment", "web")
 
 
 def test_apply_leaves_alone_what_others_set(kube: Kubectl) -> None:
     apply(kube, WEB.replace("  replicas: 1\n", ""))
-    text(kube, "scale", "deployment/web", "--replicas=2")
+    kube.text("scale", "deployment/web", "--replicas=2")
     apply(kube, WEB.replace("  replicas: 1\n", "").replace("1.27", "1.28"))
     assert get(kube, "deployment", "web")["spec"]["replicas"] == 2
 
@@ -122,7 +104,7 @@ def test_server_side_apply_and_its_conflicts(kube: Kubectl) -> None:
         "deployment.apps/web serverside-applied",
         "service/web serverside-applied",
     ]
-    text(kube, "scale", "deployment/web", "--replicas=2")  # a manager that is called kubectl, too
+    kube.text("scale", "deployment/web", "--replicas=2")  # a manager that is called kubectl, too
     said = complaint(
         kube, "apply", "--server-side", "-f", "-", "--field-manager=you", stdin=WEB.replace("1.27", "1.28")
     )
@@ -132,7 +114,7 @@ def test_server_side_apply_and_its_conflicts(kube: Kubectl) -> None:
         kube, WEB.replace("1.27", "1.28"), "--server-side", "--field-manager=you", "--force-conflicts"
     )
     assert taken[0] == "deployment.apps/web serverside-applied"
-    shown = json.loads(text(kube, "get", "deployment", "web", "-o", "json", "--show-managed-fields"))
+    shown = json.loads(kube.text("get", "deployment", "web", "-o", "json", "--show-managed-fields"))
     assert {"kubectl", "you"} <= {entry["manager"] for entry in shown["metadata"]["managedFields"]}
 
 
@@ -160,7 +142,7 @@ def test_server_side_apply_goes_on_where_the_clients_side_ended(kube: Kubectl) -
 def test_patch(kube: Kubectl, kind: str, patch: str) -> None:
     apply(kube, WEB)
     assert (
-        text(kube, "patch", "deployment", "web", f"--type={kind}", "-p", patch)
+        kube.text("patch", "deployment", "web", f"--type={kind}", "-p", patch)
         == "deployment.apps/web patched\n"
     )
     container = get(kube, "deployment", "web")["spec"]["template"]["spec"]["containers"][0]
@@ -170,8 +152,7 @@ def test_patch(kube: Kubectl, kind: str, patch: str) -> None:
 
 def test_subresources(kube: Kubectl) -> None:
     apply(kube, WEB)
-    text(
-        kube,
+    kube.text(
         "patch",
         "deployment",
         "web",
@@ -181,7 +162,7 @@ def test_subresources(kube: Kubectl) -> None:
         '{"spec":{"replicas":0}}',
     )
     assert get(kube, "deployment", "web")["spec"]["replicas"] == 0
-    text(kube, "create", "service", "loadbalancer", "lb", "--tcp=80")
+    kube.text("create", "service", "loadbalancer", "lb", "--tcp=80")
     assert get(kube, "service", "lb", "--subresource=status")["kind"] == "Service"
 
 
@@ -199,9 +180,9 @@ def test_edit(kube: Kubectl, tmp_path: Path) -> None:
 
 def test_replace(kube: Kubectl) -> None:
     apply(kube, WEB)
-    stale = text(kube, "get", "service", "web", "-o", "yaml")
+    stale = kube.text("get", "service", "web", "-o", "yaml")
     fresh = stale.replace("port: 80", "port: 81", 1)
-    assert text(kube, "replace", "-f", "-", stdin=fresh) == "service/web replaced\n"
+    assert kube.text("replace", "-f", "-", stdin=fresh) == "service/web replaced\n"
     assert "the object has been modified" in complaint(kube, "replace", "-f", "-", stdin=fresh)
 
 
@@ -212,25 +193,25 @@ def test_custom_resources(kube: Kubectl) -> None:
     name = "customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com"
     assert apply(kube, DEFINITION) == [f"{name} created"]
     try:
-        assert text(kube, "wait", "--for=condition=established", name) == f"{name} condition met\n"
+        assert kube.text("wait", "--for=condition=established", name) == f"{name} condition met\n"
         assert apply(kube, CRON_TAB) == ["crontab.stable.example.com/my created"]
         assert apply(kube, CRON_TAB.replace("replicas: 3", "replicas: 4")) == [
             "crontab.stable.example.com/my configured"
         ]
-        assert text(kube, "get", "ct").split()[:8] == ["NAME", "SPEC", "REPLICAS", "AGE", "my", "*", "*", "*"]
-        assert text(kube, "scale", "ct", "my", "--replicas=5") == "crontab.stable.example.com/my scaled\n"
+        assert kube.text("get", "ct").split()[:8] == ["NAME", "SPEC", "REPLICAS", "AGE", "my", "*", "*", "*"]
+        assert kube.text("scale", "ct", "my", "--replicas=5") == "crontab.stable.example.com/my scaled\n"
         old = get(kube, "crontabs.v1beta1.stable.example.com", "my")
         assert (old["apiVersion"], old["spec"]["replicas"]) == ("stable.example.com/v1beta1", 5)
         assert old["spec"]["image"] == "busybox"  # a default
-        assert "When to run." in text(kube, "explain", "ct.spec.cronSpec")
+        assert "When to run." in kube.text("explain", "ct.spec.cronSpec")
         too_many = complaint(kube, "patch", "ct", "my", "--type=merge", "-p", '{"spec":{"replicas":11}}')
         assert "spec.replicas in body should be less than or equal to 10" in too_many
         assert apply(kube, CRON_TAB, "--server-side", "--force-conflicts") == [
             "crontab.stable.example.com/my serverside-applied"
         ]
-        assert "Cron Spec:" in text(kube, "describe", "ct", "my")
+        assert "Cron Spec:" in kube.text("describe", "ct", "my")
     finally:
-        text(kube, "delete", name)
+        kube.text("delete", name)
     assert "the server could not find the requested resource" in complaint(kube, "get", "ct")
 
 
@@ -239,9 +220,9 @@ def test_custom_resources(kube: Kubectl) -> None:
 
 def test_watch(kube: Kubectl) -> None:
     with kube.running("get", "secrets", "-w", "--no-headers", "--output-watch-events") as watching:
-        text(kube, "create", "secret", "generic", "a")
-        text(kube, "label", "secret", "a", "x=y")
-        text(kube, "delete", "secret", "a")
+        kube.text("create", "secret", "generic", "a")
+        kube.text("label", "secret", "a", "x=y")
+        kube.text("delete", "secret", "a")
         assert watching.stdout is not None
         lines = [watching.stdout.readline().split()[:2] for _ in range(3)]
     assert lines == [[b"ADDED", b"a"], [b"MODIFIED", b"a"], [b"DELETED", b"a"]]
@@ -250,37 +231,37 @@ def test_watch(kube: Kubectl) -> None:
 def test_lists_in_pieces_and_by_field(kube: Kubectl) -> None:
     many = "---\n".join(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\n" for n in range(7))
     apply(kube, many)
-    names = text(kube, "get", "configmaps", "--chunk-size=3", "-o", "name").split()
+    names = kube.text("get", "configmaps", "--chunk-size=3", "-o", "name").split()
     assert names == [*(f"configmap/c{n}" for n in range(7)), "configmap/kube-root-ca.crt"]
     assert (
-        text(kube, "get", "configmaps", "--field-selector=metadata.name=c3", "-o", "name") == "configmap/c3\n"
+        kube.text("get", "configmaps", "--field-selector=metadata.name=c3", "-o", "name") == "configmap/c3\n"
     )
     assert "field label not supported" in complaint(kube, "get", "configmaps", "--field-selector=data.x=y")
 
 
 def test_namespaces_are_emptied(kube: Kubectl) -> None:
-    text(kube, "create", "namespace", f"{kube.namespace}-too")
+    kube.text("create", "namespace", f"{kube.namespace}-too")
     apply(Kubectl(kube.lab, f"{kube.namespace}-too", kube.program), WEB)
-    text(kube, "delete", "namespace", f"{kube.namespace}-too", WITHIN)
+    kube.text("delete", "namespace", f"{kube.namespace}-too", WITHIN)
     assert "NotFound" in complaint(kube, "get", "namespace", f"{kube.namespace}-too")
 
 
 def test_owners_in_the_foreground_and_orphans(kube: Kubectl) -> None:
     apply(kube, WEB)
-    text(kube, "rollout", "status", "deployment/web", WITHIN)
-    text(kube, "delete", "deployment", "web", "--cascade=foreground", WITHIN)
+    kube.text("rollout", "status", "deployment/web", WITHIN)
+    kube.text("delete", "deployment", "web", "--cascade=foreground", WITHIN)
     assert get(kube, "replicasets,pods")["items"] == []
     apply(kube, WEB)
     wait_until(lambda: get(kube, "pods")["items"], SOON, "a pod", every=0.1)
-    text(kube, "delete", "deployment", "web", "--cascade=orphan")
+    kube.text("delete", "deployment", "web", "--cascade=orphan")
     left = get(kube, "replicasets")["items"]
     assert [owned["metadata"].get("ownerReferences", []) for owned in left] == [[]]
 
 
 def test_debug_adds_an_ephemeral_container(kube: Kubectl) -> None:
-    text(kube, "run", "one", "--image=nginx")
-    text(kube, "wait", "--for=condition=Ready", "pod/one", WITHIN)
-    text(kube, "debug", "one", "--image=busybox", "--container=look", "--profile=general", "--", "true")
+    kube.text("run", "one", "--image=nginx")
+    kube.text("wait", "--for=condition=Ready", "pod/one", WITHIN)
+    kube.text("debug", "one", "--image=busybox", "--container=look", "--profile=general", "--", "true")
     spec = get(kube, "pod", "one")["spec"]
     assert [container["name"] for container in spec["ephemeralContainers"]] == ["look"]
     assert len(spec["containers"]) == 1
