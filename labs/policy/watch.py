@@ -1,38 +1,46 @@
 """Denied packets as they are denied, with the policies that did it.
 
-    each node:  table inet policy-watch, hook forward, before the policies: new packets are traced
-                `nft monitor trace` ──lines──> Trace: the packet, and the rule of network-policy that dropped it
+    each node:  table inet policy-watch-PID, hook forward, before the policies: new packets are traced
+                `nft monitor` ──lines──> Trace: the packet, and the rule of network-policy that dropped it
 
 The table belongs to an nft that is held open: when that ends, however it ends, the kernel takes the table away. So
 nothing is slowed down but while somebody watches, and nothing stays behind.
+
+nft does not say when it begins to listen; but it tells of rules that are made, too, so the table's own rule is made
+until it does. Of a rule that is newer than itself it tells the number only: then the chain is asked whose it is.
 
 Sources: nft(8), "MONITOR", "trace", "flags owner".
 """
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from labs.lab import Lab
 
-TABLE = "policy-watch"
+TABLE = f"policy-watch-{os.getpid()}"  # another may watch too
 SETUP = (
     f"add table inet {TABLE} {{ flags owner; }}\n"
     f"add chain inet {TABLE} forward {{ type filter hook forward priority -20; }}\n"
-    f"add rule inet {TABLE} forward ct state new meta nftrace set 1\n"
 )
-LINE = re.compile(r"trace id (\w+) inet network-policy (\S+) (packet|rule)(?:: )? ?(.*)")
+RULE = f"add rule inet {TABLE} forward ct state new meta nftrace set 1"
+LINE = re.compile(r"trace id (\w+) inet network-policy (\S+) (packet|rule|unknown rule)(?:: )? ?(.*)")
 FIELDS = re.compile(r"\b(ip6? saddr|ip6? daddr|sport|dport|ip protocol|ip6 nexthdr) (\S+)")
-COMMENT = re.compile(r'counter packets \d+ bytes \d+ drop comment "([^"]*)" \(verdict drop\)')
+DROP = r'counter packets \d+ bytes \d+ drop comment "([^"]*)"'
+DROPPED = re.compile(rf"(?:{DROP}|handle \d+) \(verdict drop\)")
 PROTOCOLS = ("tcp", "udp", "sctp")
 FORGET = 1000  # packets that are not decided yet
+AGAIN = 0.1  # seconds until a rule is made again that nft has not told of
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,13 @@ class Denied:
 
 
 class Trace:
-    """Puts together what `nft monitor trace` says of a packet in several lines."""
+    """Puts together what `nft monitor` says of a packet in several lines. `policies_of`: of a chain that it does not
+    know.
+    """
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, policies_of: Callable[[str], str]) -> None:
         self._node = node
+        self._policies_of = policies_of
         self._packets: dict[str, dict[str, str]] = {}
 
     def take(self, line: str) -> Denied | None:
@@ -67,7 +78,7 @@ class Trace:
             while len(self._packets) > FORGET:
                 del self._packets[next(iter(self._packets))]
             return None
-        dropped = COMMENT.match(rest)
+        dropped = DROPPED.match(rest)
         packet = self._packets.pop(number, None) if dropped else None
         if dropped is None or packet is None:
             return None
@@ -79,8 +90,27 @@ class Trace:
             protocol.upper(),
             int(packet.get("dport", 0)),
             chain.partition("/")[0],
-            dropped[1],
+            dropped[1] or self._policies_of(chain),
         )
+
+
+class Monitor:
+    """The nft that listens on a node, and its lines."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        self._output = process.stdout.fileno()
+        self._begun = b""
+
+    def fileno(self) -> int:
+        """For whoever waits until there is something to read."""
+        return self._output
+
+    def lines(self) -> list[str] | None:
+        """What it has said since the last time, as soon as there is something; None when it has ended."""
+        said = os.read(self._output, 1 << 16)
+        *lines, self._begun = (self._begun + said).split(b"\n")
+        return [line.decode(errors="replace") for line in lines] if said else None
 
 
 def watch(lab: Lab, nodes: Sequence[str], seconds: float | None = None) -> Iterator[Denied | None]:
@@ -89,37 +119,44 @@ def watch(lab: Lab, nodes: Sequence[str], seconds: float | None = None) -> Itera
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         for node in nodes:
-            monitor = _open(lab, node, stack)
-            selector.register(monitor.stdout, selectors.EVENT_READ, (Trace(node), monitor.stdout))  # type: ignore[arg-type]
+            trace = Trace(node, partial(_policies_of, lab, node))
+            selector.register(_open(lab, node, stack), selectors.EVENT_READ, trace)
         yield None
         while end is None or time.monotonic() < end:
             for key, _ in selector.select(None if end is None else max(0.0, end - time.monotonic())):
-                trace, stream = key.data
-                line = stream.readline()
-                if not line:
+                lines = key.fileobj.lines()  # type: ignore[union-attr]
+                if lines is None:
                     return
-                denied = trace.take(line.decode(errors="replace"))
-                if denied is not None:
-                    yield denied
+                yield from filter(None, map(key.data.take, lines))
 
 
-def _open(lab: Lab, node: str, stack: ExitStack) -> subprocess.Popen[bytes]:
-    """Begin to trace on a node: its monitor, which ends with the stack, and so does the table."""
+def _open(lab: Lab, node: str, stack: ExitStack) -> Monitor:
+    """Begin to trace on a node: its monitor, which listens and ends with the stack, and so does the table."""
     machine = f"node/{node}"
-    monitor = lab.popen(machine, ["nft", "monitor", "trace"], stdout=subprocess.PIPE, bufsize=0)
-    stack.callback(_end, monitor)
+    process = lab.popen(machine, ["nft", "monitor"], stdout=subprocess.PIPE)
+    stack.callback(_end, process)
     owner = lab.popen(
         machine, ["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     stack.callback(_end, owner)
     assert owner.stdin is not None
-    owner.stdin.write(SETUP.encode())
-    owner.stdin.flush()
-    while lab.exec(machine, ["nft", "list", "chain", "inet", TABLE, "forward"]).stdout.count("nftrace") == 0:
-        if owner.poll() is not None:
-            break
-        time.sleep(0.02)
+    monitor, told = Monitor(process), False
+    owner.stdin.write(f"{SETUP}{RULE}\n".encode())
+    while not told:
+        owner.stdin.flush()
+        if select.select([monitor], [], [], AGAIN)[0]:
+            lines = monitor.lines()
+            told = lines is None or RULE in lines
+        else:
+            owner.stdin.write(f"flush chain inet {TABLE} forward; {RULE}\n".encode())
     return monitor
+
+
+def _policies_of(lab: Lab, node: str, chain: str) -> str:
+    """Whose drops are in a chain, as the node's kernel has it."""
+    listed = lab.exec(f"node/{node}", ["nft", "list", "chain", "inet", "network-policy", chain]).stdout
+    found = re.search(DROP, listed)
+    return found[1] if found else ""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -10,8 +10,8 @@ import json
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -293,26 +293,46 @@ def test_why_tells_policy_and_rule_and_matrix_agrees_with_the_packets(clean: Gro
         assert dropped == {way for way in RECIPES[2].cut if OUTSIDE not in way}
 
 
+@contextmanager
+def watching(ground: Ground) -> Iterator[Callable[[], dict[str, str]]]:
+    """Watch denied packets; a function that gives the next one, which must be told of soon."""
+    lab = ground.kube.lab
+    with lab.user.start("policy", "--name", lab.name, "watch", "-o", "json", bufsize=1) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        output = process.stdout
+
+        def denied() -> dict[str, str]:
+            assert select.select([output], [], [], SOON)[0], "no denied packet was seen"
+            found: dict[str, str] = json.loads(output.readline())
+            return found
+
+        try:
+            assert "watching" in process.stderr.readline()
+            yield denied
+        finally:
+            process.kill()
+
+
 def test_watch_names_the_policy_and_leaves_nothing_behind(clean: Ground) -> None:
     clean.apply(RECIPES[0].manifest, "shop")
     clean.expect(RECIPES[0].cut)
-    lab = clean.kube.lab
-    with lab.user.start("policy", "--name", lab.name, "watch", "-o", "json", bufsize=1) as watching:
-        assert watching.stderr is not None
-        assert watching.stdout is not None
-        try:
-            assert "watching" in watching.stderr.readline()
-            end = time.monotonic() + SOON
-            while not select.select([watching.stdout], [], [], 0)[0]:
-                assert time.monotonic() < end, "no denied packet was seen"
-                # Again and again: nft does not say when it begins to listen.
-                clean.open_ways([("dev/guest", "shop/web")])
-            seen = json.loads(watching.stdout.readline())
-        finally:
-            watching.kill()
+    with watching(clean) as denied:
+        clean.open_ways([("dev/guest", "shop/web")])
+        seen = denied()
     assert (seen["from"], seen["to"], seen["policies"]) == ("dev/guest", "shop/web", "shop/recipe")
+    lab = clean.kube.lab
     tables = (lab.output(f"node/{node}", "nft", "list", "tables") for node in ("worker1", "worker2"))
     wait_until(lambda: not any("policy-watch" in found for found in tables), SOON)
+
+
+def test_watch_names_a_policy_that_is_newer_than_itself(clean: Ground) -> None:
+    with watching(clean) as denied:
+        clean.apply(RECIPES[0].manifest, "shop")
+        clean.expect(RECIPES[0].cut)
+        seen = denied()
+    assert (seen["from"], seen["to"]) in RECIPES[0].cut
+    assert seen["policies"] == "shop/recipe"
 
 
 def test_rules_that_somebody_deletes_are_there_again(clean: Ground) -> None:

@@ -78,7 +78,7 @@ def test_a_picture_is_well_formed_and_has_every_cell() -> None:
 
 
 def test_a_trace_is_put_together_from_its_lines() -> None:
-    trace = Trace("worker1")
+    trace = Trace("worker1", str)
     assert (
         trace.take("trace id f1a8e2a5 inet policy-watch forward rule ct state new (verdict continue)") is None
     )
@@ -91,8 +91,17 @@ def test_a_trace_is_put_together_from_its_lines() -> None:
     assert trace.take(DROP) is None, "told once"
 
 
+def test_who_dropped_a_packet_is_asked_where_the_rule_is_newer_than_the_watch() -> None:
+    trace = Trace("worker1", {"ingress/x/deny/web": "x/deny, x/web"}.__getitem__)
+    trace.take(PACKET)
+    rule = "trace id f1a8e2a5 inet network-policy ingress/x/deny/web unknown rule handle 3"
+    assert trace.take(f"{rule} (verdict continue)") is None
+    denied = trace.take(f"{rule} (verdict drop)")
+    assert denied == Denied("worker1", "10.244.1.2", "10.244.1.3", "TCP", 80, "ingress", "x/deny, x/web")
+
+
 def test_a_packet_without_ports_is_denied_too() -> None:
-    trace = Trace("worker1")
+    trace = Trace("worker1", str)
     trace.take(PACKET.replace("ip protocol tcp", "ip protocol icmp").partition(" tcp sport")[0])
     denied = trace.take(DROP)
     assert denied is not None
