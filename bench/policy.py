@@ -40,7 +40,14 @@ def main() -> int:
     )
     report.table(
         "One node: everything loaded, and one change, from the object to the kernel's answer",
-        ["policies", "gates", "full load", "a pod's label", "a policy more or less"],
+        [
+            "policies",
+            "gates",
+            "full load",
+            "a pod's label",
+            "a policy more or less",
+            "one with peers of its own",
+        ],
         [loading(found["costs"][str(count)], count) for count in options.counts],
     )
     report.table(
@@ -82,7 +89,7 @@ def loading(found: dict[str, float], count: int) -> list[str]:
     return [
         str(count),
         f"{found['gates']:.0f}",
-        *(milliseconds(found[name]) for name in ("load", "label", "policy")),
+        *(milliseconds(found[name]) for name in ("load", "label", "policy", "newcomer")),
     ]
 
 

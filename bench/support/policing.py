@@ -149,6 +149,14 @@ def turn(client: NodeKernel) -> dict[str, float | list[float]]:
     }
 
 
+def newcomer(number: int) -> Policy:
+    """A policy that lets pods in about whom no other asks: the applications of one namespace each."""
+    space, application = f"space-{number % NAMESPACES}", f"app-{number % APPLICATIONS}"
+    peers = (Pods(namespaces=labelled(name=space), pods=labelled(app=application)),)
+    [rule] = a_policy(3).ingress or ()
+    return replace(a_policy(3), name="extra", ingress=(Rule(rule.ports, peers),))
+
+
 def changes(node: NodeKernel, index: ClusterIndex, rules: NodeRules) -> Iterator[tuple[str, float]]:
     """How long one change takes on the node, from the object that is different to the kernel's answer."""
 
@@ -164,14 +172,15 @@ def changes(node: NodeKernel, index: ClusterIndex, rules: NodeRules) -> Iterator
             apply()
 
         yield "label", seconds_of(relabel)
-    extra = replace(a_policy(3), name="extra")
-    for number in range(CHANGES):
+    for kind in ("policy", "newcomer"):
+        for number in range(CHANGES):
+            extra = newcomer(number) if kind == "newcomer" else replace(a_policy(3), name="extra")
 
-        def add_or_remove() -> None:
-            index.set_policy((extra.namespace, extra.name), None if number % 2 else extra)  # noqa: B023
-            apply()
+            def add_or_remove() -> None:
+                index.set_policy((extra.namespace, extra.name), None if number % 2 else extra)  # noqa: B023
+                apply()
 
-        yield "policy", seconds_of(add_or_remove)
+            yield kind, seconds_of(add_or_remove)
 
 
 def loaded(count: int, node: NodeKernel) -> tuple[dict[str, float], ClusterIndex, NodeRules]:
@@ -193,16 +202,17 @@ def main() -> None:
     ends = {count: network(count) for count in counts}
     loads = {count: loaded(count, ends[count].node) for count in counts}
     serving = [process for one in ends.values() for process in serve(one.server)]
-    traffic: list[dict[str, Any]] = [
-        {str(count): turn(ends[count].client) for count in counts} for _ in range(turns)
-    ]
+    traffic: list[dict[str, Any]] = []
+    for number in range(turns):  # each count is the first one in its turn: who is first is faster
+        order = [counts[(number + place) % len(counts)] for place in range(len(counts))]
+        traffic.append({str(count): turn(ends[count].client) for count in order})
     for process in serving:
         os.kill(process, 9)
     costs = {}
     for count, (found, index, rules) in loads.items():
         costs[str(count)] = found
         if count:
-            taken: dict[str, list[float]] = {"label": [], "policy": []}
+            taken: dict[str, list[float]] = {"label": [], "policy": [], "newcomer": []}
             for kind, seconds in changes(ends[count].node, index, rules):
                 taken[kind].append(seconds)
             found |= {kind: median(times[4:]) for kind, times in taken.items()}
