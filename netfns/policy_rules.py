@@ -31,6 +31,7 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from netfns.policy_types import ALL_PODS, EGRESS, Block, NamedPort, Peer, Pod, Pods, Policy, Port, numbers_of
@@ -61,17 +62,17 @@ class Peers:
     @cached_property
     def id(self) -> str:
         """A short name that equal peers share."""
-        return _digest(map(repr, self.members))
+        return _digest(member.key for member in self.members)
 
     @cached_property
     def pods(self) -> tuple[Pods, ...]:
         """The members that are pods."""
-        return tuple(sorted((m for m in self.members if isinstance(m, Pods)), key=repr))
+        return tuple(sorted((m for m in self.members if isinstance(m, Pods)), key=attrgetter("key")))
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The members that are blocks of addresses."""
-        return tuple(sorted((m for m in self.members if isinstance(m, Block)), key=repr))
+        return tuple(sorted((m for m in self.members if isinstance(m, Block)), key=attrgetter("key")))
 
     def __str__(self) -> str:
         return "everyone" if self.everyone else "; ".join(map(str, (*self.pods, *self.blocks)))

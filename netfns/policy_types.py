@@ -85,6 +85,11 @@ class Pods:
     def __hash__(self) -> int:  # peers are looked up all the time
         return self._hash
 
+    @cached_property
+    def key(self) -> str:
+        """What it is, in one text: by it peers are put in order and named."""
+        return repr(self)
+
     def __str__(self) -> str:
         where = f"namespace {self.namespace}" if self.namespace else f"namespaces {self.namespaces}"
         return f"pods {self.pods} of {where}"
@@ -103,6 +108,11 @@ class Block:
 
     def __hash__(self) -> int:  # peers are looked up all the time
         return self._hash
+
+    @cached_property
+    def key(self) -> str:
+        """What it is, in one text: by it peers are put in order and named."""
+        return repr(self)
 
     @cached_property
     def networks(self) -> tuple[IPv4Network | IPv6Network, tuple[IPv4Network | IPv6Network, ...]]:

@@ -56,7 +56,7 @@ from topo.nfnetlink import (
     userdata,
     verdict,
 )
-from topo.nfspans import Span, bounds, in_order, spans_of
+from topo.nfspans import Span, in_order, members_of, spans_of
 
 NEW_CHAIN, DELETE_CHAIN, NEW_RULE, DELETE_RULE, NEW_SET, DELETE_SET = (
     SUBSYSTEM << 8 | number for number in (3, 5, 6, 8, 9, 11)
@@ -205,18 +205,14 @@ class _Text:
         """An anonymous set or map, with `data`, of what is in the spans, in order: the name that a rule asks for it
         by, and the messages.
         """
-        members = [
-            nested(1, [attribute(1, first)]) + one for (first, _), one in zip(spans, data, strict=True)
-        ]
-        if any(first != last for first, last in spans):
-            flags, members = flags | INTERVAL, bounds(spans, data)
+        intervals, members = members_of(spans, data)
+        flags |= INTERVAL if intervals else 0
         if len(members) > MOST_MEMBERS:
             raise Unknown("too many for a message")
         name = "__map%d" if flags & MAP else "__set%d"  # the kernel puts a number into it
         body = self._set_body(name, flags | ANONYMOUS | CONSTANT, (kind,))
         body += nested(9, [number(1, len(members))]) + attribute(13, _order((kind,)))
-        held = nested(3, (nested(1, [one]) for one in members))
-        elements = attribute(2, _word(name)) + number(4, self._sets) + held
+        elements = attribute(2, _word(name)) + number(4, self._sets) + nested(3, members)
         return name, [
             _command(NEW_SET, CREATE, found, body), _command(NEW_ELEMENT, CREATE, found, elements)
         ]  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise, zip_longest
 
 from topo.nfnetlink import Unknown, attribute, nested, number, userdata
@@ -24,17 +25,19 @@ Span = tuple[bytes, bytes]  # the first and the last of some values that follow 
 
 def spans_of(text: str, family: socket.AddressFamily) -> list[Span]:
     """Addresses and ranges of addresses, which must be in order, with a gap between each two."""
-    spans: list[Span] = []
-    for part in text.split(", "):
-        first, _, last = part.strip().partition("-")
-        try:
-            span = tuple(socket.inet_pton(family, one) for one in (first, last or first))
-        except OSError:
-            raise Unknown(part) from None
-        spans.append((span[0], span[1]))
+    spans = [_span(part, family) for part in text.split(", ")]
     if not in_order(spans) or any(_after(one) == other[0] for one, other in pairwise(spans)):
         raise Unknown(text)
     return spans
+
+
+@lru_cache(maxsize=4096)  # the same blocks of addresses are in many policies
+def _span(text: str, family: socket.AddressFamily) -> Span:
+    first, _, last = text.strip().partition("-")
+    try:
+        return socket.inet_pton(family, first), socket.inet_pton(family, last or first)
+    except OSError:
+        raise Unknown(text) from None
 
 
 def in_order(spans: Sequence[Span]) -> bool:
@@ -44,27 +47,38 @@ def in_order(spans: Sequence[Span]) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)
 def _after(span: Span) -> bytes | None:
     """The first value behind a span; None where there is none."""
     size, after = len(span[1]), int.from_bytes(span[1], "big") + 1
     return None if after >> 8 * size else after.to_bytes(size, "big")
 
 
-def bounds(spans: Sequence[Span], data: Sequence[bytes]) -> list[bytes]:
-    """The members of a set or map of intervals: where each begins, with its data, and marked as an end where it is
-    over, unless the next one begins there.
+def members_of(spans: Sequence[Span], data: Sequence[bytes]) -> tuple[bool, list[bytes]]:
+    """Whether these are intervals, and the members of a set or map of them, each with its data.
 
-    What is before the first is an end too; what is open at the top has none.
+    Of intervals: where each begins, and marked as an end where it is over, unless the next one begins there. What is
+    before the first is an end too; what is open at the top has none.
     """
-    ended = number(3, 1)
+    if all(first == last for first, last in spans):
+        return False, [_member(first, one) for (first, _), one in zip(spans, data, strict=True)]
     members = []
     if any(spans[0][0]):
-        members.append(ended + nested(1, [attribute(1, bytes(len(spans[0][0])))]))
+        members.append(_end(bytes(len(spans[0][0]))))
     for span, one, following in zip_longest(spans, data, spans[1:]):
-        begin, after = nested(1, [attribute(1, span[0])]) + one, _after(span)
-        if after is None:
-            begin += attribute(6, userdata(1, 1))
-        members.append(begin)
+        after = _after(span)
+        members.append(_member(span[0], one if after is not None else one + attribute(6, userdata(1, 1))))
         if after is not None and not (following and following[0] == after):
-            members.append(ended + nested(1, [attribute(1, after)]))
-    return members
+            members.append(_end(after))
+    return True, members
+
+
+@lru_cache(maxsize=8192)
+def _member(value: bytes, data: bytes) -> bytes:
+    return nested(1, [nested(1, [attribute(1, value)]), data])
+
+
+@lru_cache(maxsize=8192)
+def _end(value: bytes) -> bytes:
+    """A member that ends an interval."""
+    return nested(1, [number(3, 1), nested(1, [attribute(1, value)])])
