@@ -18,7 +18,7 @@ alias names its pod, so that `ip link` reads like the manifests.
 
 Sources: veth(4), ip-link(8), bridge(8); CNI plugins `bridge` and `ptp`; br_netfilter in the kernel's
 Documentation/networking/bridge.rst (packets that only cross the bridge must still meet the service NAT);
-RFC 4861, section 7.2.2 (how a router looks for an IPv6 neighbour).
+RFC 4861, section 7.2.2 (how a router looks for an IPv6 neighbour); RFC 3810 (reports of groups).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from netfns.kernel import Kernel, settings_for
 
 DEVICE = "cni0"
+TABLE = "bridge_ports"
 MTU = 1450
 POD_DEVICE = "eth0"
 # All that either end uses. Left to itself, the kernel makes one for each processor, and takes all but one back.
@@ -113,6 +114,22 @@ def render_bridge(bridge: Bridge) -> str:
     return _lines(device, *addresses, f"link set {DEVICE} up")
 
 
+def render_rules() -> str:
+    """Write the nftables text, for a node with IPv6, by which pods' reports of their groups end where they come in.
+
+    A pod reports each of its addresses twice, for neighbours look for it in a group. Nobody on the bridge asks for
+    reports, as it floods what is sent to groups. It would flood the reports too, once to each other pod.
+    """
+    return (
+        f"table ip6 {TABLE}\ndelete table ip6 {TABLE}\n"
+        f"table ip6 {TABLE} {{\n"
+        "\tchain prerouting {\n"
+        "\t\ttype filter hook prerouting priority raw; policy accept;\n"
+        f'\t\tiifname "{DEVICE}" icmpv6 type mld2-listener-report drop\n'
+        "\t}\n}\n"
+    )
+
+
 def render(bridge: Bridge, attachment: Attachment) -> Wiring:
     """Write the texts that plug a pod in.
 
@@ -154,6 +171,8 @@ def apply_bridge(node: Kernel, bridge: Bridge) -> None:
     """Make the node's bridge, unless it is there with the same addresses. Raises CommandError."""
     for key, value in settings_for(SYSCTLS, bridge.ipv6).items():
         node.sysctl(key, value)
+    if bridge.ipv6:
+        node.nft(render_rules())
     links = json.loads(node.run(["ip", "-json", "address", "show"]))
     held = {
         f"{address['local']}/{address['prefixlen']}"

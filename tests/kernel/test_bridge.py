@@ -1,11 +1,13 @@
 """A node's bridge in a kernel."""
 
 import json
+import re
 
 import pytest
 
 from netfns import bridge
 from netfns.bridge import Bridge
+from tests.e2e.waiting import wait_until
 from tests.kernel.cluster import Machine
 
 pytestmark = pytest.mark.kernel
@@ -35,3 +37,26 @@ def test_a_port_joins_no_group_that_it_would_report_to_all_other_ports(kernel: M
         "ff01::1",
         "ff02::1",
     }  # never reported: RFC 3810, 6
+
+
+def count_reports(pod: Machine, hook: str) -> None:
+    rule = f"type filter hook {hook} priority raw; icmpv6 type mld2-listener-report counter"
+    pod.nft(f"table ip6 watch {{\nchain {hook} {{ {rule}; }}\n}}\n")
+
+
+def reports(pod: Machine) -> int:
+    found = re.search(r"counter packets (\d+)", pod.run(["nft", "list", "table", "ip6", "watch"]))
+    assert found
+    return int(found[1])
+
+
+def test_a_pods_report_of_its_groups_goes_to_no_other_pod_and_neighbours_find_it_all_the_same(
+    cluster: dict[str, Machine],
+) -> None:
+    cluster["a2"].listen("::", 8080)
+    count_reports(cluster["a1"], "output")
+    count_reports(cluster["a2"], "prerouting")
+    cluster["a1"].ip("address add fd00:244:0:1::77 dev eth0 nodad\n")
+    wait_until(lambda: reports(cluster["a1"]) > 0, 10.0)
+    assert cluster["a1"].connect("fd00:244:0:1::3", 8080).startswith("a2 "), "by the same way, and later"
+    assert reports(cluster["a2"]) == 0

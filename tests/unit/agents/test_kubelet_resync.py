@@ -33,6 +33,9 @@ class FakeKernel:
     def sysctl(self, key: str, value: str) -> None:
         pass
 
+    def nft(self, ruleset: str) -> None:
+        pass
+
     def ip(self, batch: str) -> None:
         if batch.startswith("link del"):
             raise CommandError(["ip"], 1, "Cannot find device")
