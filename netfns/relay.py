@@ -80,7 +80,7 @@ class Side(asyncio.Protocol):
             reset(self.other.transport)
 
 
-def reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.WriteTransport) -> None:
     """End a connection so that its peer sees a reset."""
     if not transport.is_closing():
         be_abrupt(transport.get_extra_info("socket"))

@@ -15,7 +15,11 @@ import socket
 import sys
 
 NAME = b"\0minipod/service-userspace"
-PROXY = __file__.replace("_ask.py", "_proxy.py")
+CODE = __file__.rpartition("/netfns/")[0]
+WORK = (
+    "import sys; sys.path.insert(0, sys.argv[1]);"
+    "from netfns.service_userspace_worker import main; main(int(sys.argv[2]))"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -60,7 +64,7 @@ def start() -> None:
         for descriptor in (0, 1, 2):
             os.dup2(nothing, descriptor)
         listening.set_inheritable(True)
-        os.execv(sys.executable, [sys.executable, "-I", PROXY, str(listening.fileno())])
+        os.execv(sys.executable, [sys.executable, "-I", "-c", WORK, CODE, str(listening.fileno())])
 
 
 if __name__ == "__main__":

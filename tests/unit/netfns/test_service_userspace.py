@@ -10,7 +10,8 @@ import pytest
 
 from netfns.service_types import LOCAL, Endpoint, Service, ServicePort, ServiceProxy, frontends
 from netfns.service_userspace import MARK, PORTS, render
-from netfns.service_userspace_proxy import Port, Proxy
+from netfns.service_userspace_proxy import Port
+from netfns.service_userspace_worker import Proxy
 from tests.golden.cases import PROXY, WEB
 
 
