@@ -178,7 +178,11 @@ class KubeProxy(Agent):
         if new is None or new["metadata"]["name"] != self.node:
             return
         addresses, here = desired.node_addresses(new), desired.place(new, self.node)
-        if (addresses, here) != (self._frame.node_addresses, self._here):
-            self._frame, self._here = replace(self._frame, node_addresses=addresses), here
+        if here != self._here:  # its zone decides about endpoints, and about nothing else
+            self._here = here
+            self._touched |= set(self.informers["Service"].objects)
+            self.changed()
+        if addresses != self._frame.node_addresses:
+            self._frame = replace(self._frame, node_addresses=addresses)
             self._claims.node_addresses = addresses
             self.resync()

@@ -297,6 +297,32 @@ def test_kube_proxy_learns_its_nodes_address() -> None:
     play(story)
 
 
+def test_kube_proxy_whose_node_changes_its_zone_loads_no_table_again() -> None:
+    """A table that is loaded in parts would be half empty for a moment."""
+
+    async def story(api: API) -> None:
+        machine = FakeMachine()
+        add_node(api, "worker1", 1)
+        add_service(api)
+        obj = slice_of("web", "10.244.1.2", "10.244.1.3")
+        for endpoint, zone in zip(obj["endpoints"], ("east", "west"), strict=True):
+            endpoint["hints"] = {"forZones": [{"name": zone}]}
+        api.create(obj)
+        agent = KubeProxy(api, "worker1", machine, *RANGES, NFTABLES)
+        async with running(agent):
+            await until(lambda: machine.said("10.244.1.3 . 8080"))
+            machine.texts.clear()
+            node = api.get("Node", "worker1")
+            labels = {"topology.kubernetes.io/zone": "west"}
+            api.replace({**node, "metadata": {**node["metadata"], "labels": labels}})
+            await until(lambda: machine.said("services { 10.96.0.20 . tcp . 80"))
+            (found,) = agent.desired().services
+            assert [endpoint.address for endpoint in found.ports[0].endpoints] == ["10.244.1.3"]
+            assert not machine.said("table ip service {")
+
+    play(story)
+
+
 def test_dns_appends_what_changed(tmp_path: Path) -> None:
     async def story(api: API) -> None:
         zone = tmp_path / "cluster.zone"
