@@ -79,7 +79,7 @@ def main() -> int:
     asked, lost = (sum(counted) for counted in zip(*((d.asked, d.lost) for d in died), strict=True))
     last = sorted(death.last for death in died)
     report.table(
-        "In a lab: a pod behind a Service dies; from its death to the last connection that has no answer",
+        "In a lab: a pod's program is killed; from its death to the last connection that has no answer",
         ["deaths", "median", "longest", "connections", "without an answer"],
         [[str(DEATHS), milliseconds(last[DEATHS // 2]), milliseconds(last[-1]), str(asked), str(lost)]],
     )

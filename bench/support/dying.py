@@ -1,15 +1,20 @@
-"""In a lab: how long a Service still sends connections to a pod that has died."""
+"""In a lab: how long a Service still sends connections to a pod whose program has died.
 
+The kernel of the pod resets such a connection at once; the kubelet notices the end, the endpoint is taken out, and the
+program is started again.
+"""
+
+import os
+import signal
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from bench.support.labs import DEADLINE, PODS, deploy, pod_names, running_lab
-from controlplane.client import Client
+from bench.support.labs import DEADLINE, deploy, processes, running_lab
 from labs.lab import Lab
 
-WORKERS, PODS_BEHIND, PORT = 2, 3, 80
+WORKERS, PORT, PROGRAM = 2, 80, "nginx"
 WATCHED = 2.0  # seconds after a death in which wrong connections are looked for
 PATIENCE = 0.3  # seconds for an answer
 SERVICE = {
@@ -32,19 +37,21 @@ class Death:
 
 
 def deaths(times: int) -> list[Death]:
-    """Some deaths of a pod without grace. Raises TimeoutError."""
+    """Some deaths, each of another pod, so that none has to be patient before it is started again. Raises
+    TimeoutError.
+    """
     with running_lab(WORKERS) as lab, lab.api() as client:
-        deploy(lab, "web", PODS_BEHIND, "nginx")
+        deploy(lab, "web", times, PROGRAM)
         made = client.request("POST", "/api/v1/namespaces/default/services", SERVICE)
         address = made["spec"]["clusterIP"]
-        return [_death(lab, client, address) for _ in range(times)]
+        victims = [pid for pid in sorted(processes(lab)) if _name(pid) == PROGRAM]
+        assert len(victims) == times, victims
+        return [_death(lab, address, victim, times) for victim in victims]
 
 
-def _death(lab: Lab, client: Client, address: str) -> Death:
-    _all_serve(lab, client, address)
-    victim = pod_names(client, "web")[0]
-    query: dict[str, Any] = {"gracePeriodSeconds": "0"}
-    client.request("DELETE", f"{PODS}/{victim}", query=query)
+def _death(lab: Lab, address: str, victim: int, pods: int) -> Death:
+    _all_serve(lab, address, pods)
+    os.kill(victim, signal.SIGKILL)
     died, found = time.perf_counter(), list[tuple[float, bool]]()
     while (now := time.perf_counter()) < died + WATCHED:
         found.append((now - died, _answered(lab, address)))
@@ -52,14 +59,21 @@ def _death(lab: Lab, client: Client, address: str) -> Death:
     return Death(len(found), len(lost), max(lost, default=0.0))
 
 
-def _all_serve(lab: Lab, client: Client, address: str) -> None:
-    """Wait until all pods are there and many connections in a row were answered."""
+def _all_serve(lab: Lab, address: str, pods: int) -> None:
+    """Wait until many connections in a row were answered. Raises TimeoutError."""
     end, good = time.monotonic() + DEADLINE, 0
-    while good < 10 * PODS_BEHIND:
+    while good < 10 * pods:
         if time.monotonic() > end:
             raise TimeoutError(f"the Service web is not served after {DEADLINE:.0f} s")
-        served = len(pod_names(client, "web")) == PODS_BEHIND and _answered(lab, address)
-        good = good + 1 if served else 0
+        good = good + 1 if _answered(lab, address) else 0
+
+
+def _name(pid: int) -> str:
+    """The name that a process gives itself; "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _answered(lab: Lab, address: str) -> bool:

@@ -119,6 +119,22 @@ def memory(lab: Lab) -> Memory:
     """What a lab takes now. The pods' processes are those with a pid namespace of their own. What holds a pod's
     namespaces, and a container that only waits, run in the memory of the process that started them: that is the lab's.
     """
+    everything = processes(lab)
+    guests: dict[str, list[int]] = {}
+    for pid in everything:
+        for module in ("topo.pod_runtime", "topo.container_runtime"):
+            if module in _command(pid):
+                guests.setdefault(module, []).append(pid)
+    for pids in guests.values():
+        everything -= set(sorted(pids)[1:])  # the first is the host
+    pods = {pid for pid in everything if _pid_namespace(pid) not in ("", _pid_namespace(lab.info["pid"]))}
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return Memory(sum(map(_private, pods)), sum(map(_private, everything - pods)), -available)
+
+
+def processes(lab: Lab) -> set[int]:
+    """The lab's first process and all below it."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -133,18 +149,7 @@ def memory(lab: Lab) -> Memory:
             yield child
             yield from below(child)
 
-    everything = {lab.info["pid"], *below(lab.info["pid"])}
-    guests: dict[str, list[int]] = {}
-    for pid in everything:
-        for module in ("topo.pod_runtime", "topo.container_runtime"):
-            if module in _command(pid):
-                guests.setdefault(module, []).append(pid)
-    for pids in guests.values():
-        everything -= set(sorted(pids)[1:])  # the first is the host
-    pods = {pid for pid in everything if _pid_namespace(pid) not in ("", _pid_namespace(lab.info["pid"]))}
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return Memory(sum(map(_private, pods)), sum(map(_private, everything - pods)), -available)
+    return {lab.info["pid"], *below(lab.info["pid"])}
 
 
 def _command(pid: int) -> str:
