@@ -85,6 +85,7 @@ def test_a_rolling_update_under_load_loses_no_request(served: RunningLab, kubect
     assert answered - before, "none of the new pods was asked"
 
 
+@pytest.mark.alone
 def test_the_last_wrong_packet_comes_within_a_second_of_a_pods_death(served: RunningLab) -> None:
     victim, *_ = served.ready_pods(3, SPACE, "app=web")
     with asking(served, "http", spec(served, "web")["clusterIP"]) as answers:
@@ -101,6 +102,7 @@ def test_the_last_wrong_packet_comes_within_a_second_of_a_pods_death(served: Run
     assert wrong == [] or wrong[-1][0] - wrong[0][0] < 1.0
 
 
+@pytest.mark.alone
 def test_a_udp_flow_goes_on_with_a_living_endpoint(served: RunningLab) -> None:
     served.ready_pods(3, SPACE, "app=web")
     with asking(served, "udp", spec(served, "web")["clusterIP"]) as answers:

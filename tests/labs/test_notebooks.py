@@ -18,7 +18,7 @@ NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 EXECUTE = """
 import sys, nbclient, nbformat
 notebook = nbformat.reads(sys.stdin.read(), as_version=4)
-nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
 sys.stdout.write(nbformat.writes(notebook))
 """
 
@@ -47,7 +47,7 @@ def test_they_run_without_root(path: Path, ordinary_user: User) -> None:
         stdin=subprocess.PIPE,
         env={"MPLCONFIGDIR": str(ordinary_user.temporary)},
     ) as process:
-        stdout, stderr = process.communicate(path.read_text(), timeout=180)
+        stdout, stderr = process.communicate(path.read_text(), timeout=300)
     assert process.returncode == 0, stderr[-2000:]
     assert os.geteuid() != 0 or ordinary_user.uid != 0
     outputs = [output for cell in json.loads(stdout)["cells"] for output in cell.get("outputs", ())]
