@@ -161,14 +161,15 @@ def processes() -> dict[int, Process]:
 
 def process_of(pid: int) -> Process | None:
     """One process; None when there is none with this number."""
+    words = _stat(Path(f"/proc/{pid}"))
+    if not words:
+        return None
     try:
-        state, parent, *rest = (
-            Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        )
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
         command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
     except OSError:
         return None
+    state, parent, *rest = words
     inner = next((line.split()[-1] for line in status.splitlines() if line.startswith("NSpid:")), str(pid))
     return Process(pid, int(parent), state, int(rest[17]), int(inner), command)
 
@@ -185,18 +186,25 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(root: int) -> list[Process]:
-    """The living processes below `root`."""
-    everyone = processes()
-    children: dict[int, list[Process]] = {}
-    for process in everyone.values():
-        children.setdefault(process.parent, []).append(process)
+    """The living processes below `root`. Only these are read whole: a busy machine has hundreds of others."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (words := _stat(entry)):
+            below.setdefault(int(words[1]), []).append(int(entry.name))
     found, pending = [], [root]
     while pending:
-        for process in children.get(pending.pop(), ()):
-            pending.append(process.pid)
-            if process.state not in "ZX":
-                found.append(process)
+        pids = below.get(pending.pop(), [])
+        pending += pids
+        found += [process for pid in pids if (process := process_of(pid)) and process.state not in "ZX"]
     return found
+
+
+def _stat(process: Path) -> list[str]:
+    """What /proc/PID/stat tells from the state on (proc_pid_stat(5)); nothing of a process that is gone."""
+    try:
+        return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def reap_orphans(known: set[int]) -> None:
