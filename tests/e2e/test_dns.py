@@ -78,5 +78,6 @@ def test_members_by_dig(named: RunningLab) -> None:
     assert dig(named, "www.outside.example") == ["203.0.113.10"]
 
 
+@pytest.mark.alone
 def test_no_lookup_waits_while_dns_is_restarted(named: RunningLab) -> None:
     nobody_waits_while_dns_restarts(named, NAMESPACE)

@@ -88,6 +88,7 @@ def test_a_change_is_carried_out_and_others_rules_are_left_alone(lab: RunningLab
     lab.delete(MANIFEST)
 
 
+@pytest.mark.alone
 def test_no_lookup_waits_while_dns_is_restarted(lab: RunningLab) -> None:
     nobody_waits_while_dns_restarts(lab, "default")
 
