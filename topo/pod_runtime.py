@@ -30,6 +30,9 @@ from topo.home import Home
 from topo.netlink import Rtnetlink, compile_batch
 from topo.serving import Server
 
+NICENESS = (
+    5  # a pod that has begun goes on before the next one does: its containers, the supervisor come first
+)
 _NAME = "pod-runtime"
 
 
@@ -116,6 +119,7 @@ def main(argv: Sequence[str]) -> None:
     """`python -m topo.pod_runtime CHANNEL`: the descriptor of the channel to the supervisor."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what shares this memory would run Python's handler in it
     syscalls.set_process_name(_NAME)
+    os.nice(NICENESS)
     PodRuntime(socket.socket(fileno=int(argv[0]))).run()
 
 

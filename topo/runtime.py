@@ -142,11 +142,11 @@ class _Channel:
         self._loop.remove_writer(self._ours)
 
     def _receive(self, receive: Callable[[Message, list[int]], None]) -> None:
-        received = wire.receive(self._ours)
-        if received is None:
+        """Take all that has come: what has been begun goes on before anything new is."""
+        with contextlib.suppress(BlockingIOError):
+            while (received := wire.receive(self._ours)) is not None:
+                receive(*received)
             self._loop.remove_reader(self._ours)  # it is ending; its pidfd will tell
-        else:
-            receive(*received)
 
     def close(self, receive: Callable[[Message, list[int]], None]) -> None:
         """The process has ended; `receive` gets what it has answered until then."""
