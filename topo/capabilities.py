@@ -13,6 +13,7 @@ set is the one that containerd, CRI-O and Docker give.
 """
 
 import ctypes
+import errno
 import os
 import struct
 from functools import cache
@@ -60,12 +61,21 @@ def confine() -> None:
     _check(_libc.capset(HEADER, confined()), "capset")
 
 
-def bound() -> None:
-    """From now on, what this thread executes has what a container has, but for what is inheritable. Raises OSError."""
-    last = int(_read("/proc/sys/kernel/cap_last_cap"))
-    for number in range(last + 1):
-        if not MASK >> number & 1:
-            _check(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"prctl PR_CAPBSET_DROP {number}")
+def bound(kept: int = MASK) -> None:
+    """From now on, what this thread executes has of all capabilities those in the bit mask `kept`, but for what is
+    inheritable. Raises OSError.
+    """
+    for number in range(64):
+        if not kept >> number & 1 and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0):
+            if ctypes.get_errno() == errno.EINVAL:  # one after the last that the kernel knows
+                return
+            _check(-1, f"prctl PR_CAPBSET_DROP {number}")
+
+
+def renounce() -> None:
+    """From now on neither this thread nor what it executes has any capability. Raises OSError."""
+    bound(0)
+    _check(_libc.capset(HEADER, _packed(0, 0)), "capset")
 
 
 def keep_for_children() -> None:
@@ -74,8 +84,3 @@ def keep_for_children() -> None:
     _check(_libc.capset(HEADER, _packed(held, held)), "capset")
     bound()
     confined()
-
-
-def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read()

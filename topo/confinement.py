@@ -27,12 +27,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from topo import syscalls, system_calls
+from topo import capabilities, syscalls, system_calls
 
 NOBODY = 65534
 _NEW_ROOT = "/run"
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 1, 4, 38, 24
-_CAPABILITY_VERSION = 0x20080522
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _FAILED = 70  # the launcher's exit status when a wall could not be built
 
 
@@ -158,12 +157,7 @@ def _limit(plan: Confinement) -> None:
 def _drop_rights() -> None:
     """No capability is left in any set, and none can come back."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    last = 0
-    while last < 64 and _libc.prctl(_PR_CAPBSET_DROP, last, 0, 0, 0) == 0:
-        last += 1
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    if _libc.capset(header, (ctypes.c_uint32 * 6)()):
-        raise OSError(ctypes.get_errno(), "capset")
+    capabilities.renounce()
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
