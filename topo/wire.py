@@ -7,13 +7,24 @@ at once. Sources: unix(7), "SCM_RIGHTS".
 import json
 import socket
 import struct
+import threading
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 LIMIT = 1 << 18
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_SIZE_ONLY = socket.MSG_PEEK | socket.MSG_TRUNC
 _RIGHTS_SPACE = socket.CMSG_SPACE(16 * struct.calcsize("i"))  # at most 16 descriptors
+
+
+class _Buffer(threading.local):
+    """Where a thread receives its messages, for each of which the longest would else be mapped and unmapped."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(bytearray(LIMIT))
+
+
+_buffer = _Buffer()
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -23,7 +34,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
     """Send one message of at most LIMIT bytes. Raises OSError when the other end is gone."""
-    raw = _encode(message).encode()
+    try:
+        raw = orjson.dumps(message)
+    except TypeError:  # what it refuses: half a surrogate pair, as the name of a file may have
+        raw = json.dumps(message).encode()
     if len(raw) > LIMIT:
         raise ValueError(f"message of {len(raw)} bytes: at most {LIMIT} fit")
     if descriptors:
@@ -35,16 +49,18 @@ def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) 
 
 def receive(channel: socket.socket) -> tuple[Any, list[int]] | None:
     """The next message and its descriptors; None at the other end's end. Blocks unless the socket does not."""
+    memory = _buffer.memory
     try:
-        # Its size first: a buffer for the longest would be mapped and unmapped for each message.
-        size = channel.recv_into(bytearray(1), 1, _SIZE_ONLY)
-        raw, ancillary, _, _ = channel.recvmsg(max(size, 1), _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC)
+        size, ancillary, _, _ = channel.recvmsg_into([memory], _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
-    if not raw:
+    if not size:
         return None
     descriptors: list[int] = []
     for level, kind, rights in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors += struct.unpack(f"{len(rights) // 4}i", rights)
-    return json.loads(raw), descriptors
+    try:
+        return orjson.loads(memory[:size]), descriptors
+    except orjson.JSONDecodeError:
+        return json.loads(bytes(memory[:size])), descriptors

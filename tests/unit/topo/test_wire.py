@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,6 +25,20 @@ def test_messages_keep_their_bounds_and_order(pair: Pair) -> None:
         wire.send(pair[0], message)
     received = [wire.receive(pair[1]) for _ in range(3)]
     assert received == [({"do": "start"}, []), ([1, 2], []), ("ü", [])]
+
+
+def test_the_name_of_a_file_that_is_no_text_arrives(pair: Pair) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    wire.send(pair[0], {"error": name})
+    assert wire.receive(pair[1]) == ({"error": name}, [])
+
+
+def test_a_message_of_a_thread_is_not_read_into_that_of_another(pair: Pair) -> None:
+    wire.send(pair[0], "of the thread")
+    wire.send(pair[0], "of the test")
+    with ThreadPoolExecutor(1) as other:
+        received = other.submit(wire.receive, pair[1]).result()
+    assert (received, wire.receive(pair[1])) == (("of the thread", []), ("of the test", []))
 
 
 def test_descriptors_arrive_beside_their_message(pair: Pair) -> None:
