@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from topo.enter import POD, Namespaces
-from topo.runtime import Container, ContainerStartError, Process, Runtime, RuntimeUnavailable, Wiring
+from topo.process import Process
+from topo.runtime import Container, ContainerStartError, Runtime, RuntimeUnavailable, Wiring
 
 __all__ = ["GONE", "ContainerStartError", "PodSandbox"]
 

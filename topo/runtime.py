@@ -16,14 +16,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from topo import wire
+from topo.process import Process
 
 Message = dict[str, Any]
 
@@ -34,36 +34,6 @@ class RuntimeUnavailable(Exception):
 
 class ContainerStartError(Exception):
     """A container could not be started; the message is the one of a container runtime."""
-
-
-class Process:
-    """The first process of a pod or of a container: its `pid` and its `pidfd`."""
-
-    def __init__(self, pid: int, pidfd: int) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
-        self.born = time.monotonic()
-        self.ended = False
-
-    def signal(self, number: int) -> None:
-        """Signal it, unless it has ended."""
-        if not self.ended:
-            signal.pidfd_send_signal(self.pidfd, number)
-
-    def when_ended(self, handler: Callable[[int, int], None]) -> None:
-        """Reap it when it ends, let go of its pidfd, and call `handler(exit status, signal or 0)` then."""
-        loop = asyncio.get_running_loop()
-
-        def ended() -> None:
-            result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-            assert result is not None
-            loop.remove_reader(self.pidfd)
-            os.close(self.pidfd)
-            self.ended = True
-            by_signal = result.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
-            handler(*((128 + result.si_status, result.si_status) if by_signal else (result.si_status, 0)))
-
-        loop.add_reader(self.pidfd, ended)
 
 
 @dataclass(frozen=True)
@@ -118,25 +88,30 @@ class _Channel:
         self._loop = loop
         loop.add_reader(self._ours, self._receive, receive)
 
-    def send(self, message: Message, descriptors: Iterable[int]) -> None:
+    def send(self, message: Message, descriptors: Sequence[int]) -> None:
         """Send a message, now or later; the descriptors may be closed at once."""
-        self._outbox.append((message, [os.dup(one) for one in descriptors]))
-        if len(self._outbox) == 1:
-            self._flush()
+        if self._outbox or not self._take(message, descriptors):
+            self._outbox.append((message, [os.dup(one) for one in descriptors]))
+            self._loop.add_writer(self._ours, self._flush)
+
+    def _take(self, message: Message, descriptors: Sequence[int]) -> bool:
+        """Send a message unless the socket is full; False when it is."""
+        try:
+            wire.send(self._ours, message, descriptors)
+        except BlockingIOError:
+            return False
+        except ValueError as error:
+            self._refused(message, error)
+        except OSError:
+            pass  # it is ending; its pidfd will tell, and what was asked is asked again
+        return True
 
     def _flush(self) -> None:
         """Send what waits, as far as it is taken; a hundred pods at once are more than a socket holds."""
         while self._outbox:
             message, descriptors = self._outbox[0]
-            try:
-                wire.send(self._ours, message, descriptors)
-            except BlockingIOError:
-                self._loop.add_writer(self._ours, self._flush)
+            if not self._take(message, descriptors):
                 return
-            except ValueError as error:
-                self._refused(message, error)
-            except OSError:
-                break  # it is ending; its pidfd will tell
             self._outbox.popleft()
             _close_all(descriptors)
         self._loop.remove_writer(self._ours)
@@ -294,7 +269,7 @@ class Runtime:
         self._start()
         self.attach(self._loop)
         for path, log in self._logs.items():
-            self._containers.send({"adopt": path, "streams": list(log.outputs.values())}, log.outputs)
+            self._containers.send({"adopt": path, "streams": list(log.outputs.values())}, list(log.outputs))
         for request in requests.values():
             for answer in (request.forked, request.started):
                 _settle(answer, RuntimeUnavailable("pod runtime: it ended; a new one is there"))
