@@ -39,6 +39,7 @@ from topo.enter import NETWORK
 
 READY_TIMEOUT = 120.0
 STATE = Path(rootfs.STATE)
+_DESCRIPTORS = 1 << 13  # six for each pod of one container
 log = logging.getLogger(__name__)
 
 
@@ -170,6 +171,7 @@ def _holds(obj: dict[str, Any], condition: str) -> bool:
 
 def main() -> int:
     """`python -m labs.supervisor SETTINGS`: settings as JSON, see labs.launch."""
+    syscalls.expect_descriptors(_DESCRIPTORS)
     lifeline = Lifeline(int(os.environ.pop("MINIPOD_LIFELINE")))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     settings = json.loads(sys.argv[1])

@@ -32,7 +32,6 @@ from typing import Any
 
 from topo import capabilities, forker, rootfs, syscalls, wire
 from topo.container_log import LogWriter
-from topo.forker import POD_NAMESPACES
 from topo.home import Home
 from topo.native import Chain
 from topo.native_container import WAIT, Places, chain_of, is_native, refusal, settles
@@ -41,10 +40,11 @@ from topo.stdio import Stdio
 
 KILLED = "killed before its program ran"
 _CHUNK = 1 << 16
+_DESCRIPTORS = 1 << 13  # two or three for each container
 _NAME = "containers"
-_EVERY_KIND = POD_NAMESPACES | syscalls.CLONE_NEWNS
 _TOLD = ("argv", "env", "working_dir", "standin", "confined")  # what a forked one is to become
 _CHAIN = syscalls.CLONE_PARENT | syscalls.CLONE_FILES  # see topo.native_container
+_AT_ONCE = 8  # chains whose processes have not settled: while one waits for a processor, others are started
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,14 @@ class _Forked:
     report: socket.socket
 
 
+@dataclass(frozen=True)
+class _Unsettled:
+    """A chain's process that still takes its descriptors from `places`."""
+
+    forked: _Forked
+    places: Places
+
+
 class ContainerRuntime(Server):
     """See the head of this file."""
 
@@ -69,7 +77,9 @@ class ContainerRuntime(Server):
         self._home = Home()
         self._proc = os.open("/proc", os.O_PATH)  # to be found from within a container's root
         self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self._places, self._nothing = Places.reserve(), os.open(os.devnull, os.O_RDONLY)
+        self._places = [Places.reserve() for _ in range(_AT_ONCE)]
+        self._nothing = os.open(os.devnull, os.O_RDONLY)
+        self._unsettled: dict[int, _Unsettled] = {}  # by request
         self._chains: dict[str, Chain] = {}  # by log, as long as the container's process may use them
 
     def serve(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
@@ -87,45 +97,69 @@ class ContainerRuntime(Server):
         stdio = Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
         # The end of a stream raises SIGPIPE in whoever writes to it; packets keep the description in one piece.
         report, theirs = socket.socketpair() if native else wire.pair()
-        settled = False
+        places = self._take_places() if native else None
         try:
             syscalls.unshare(syscalls.CLONE_NEWNS)
             rootfs.enter_container_root(rootfs.ContainerRoot(**spec["root"]))
             _make_working_folder(spec["working_dir"])
             if spec["root"].get("read_only"):
                 rootfs.seal()
-            if native:
-                syscalls.setns(pod, POD_NAMESPACES)
-                self._places.fill(theirs.fileno(), stdio.theirs)
-                pid, pidfd = self._start_chain(spec, pids)
-                settled = settles(report, pidfd)
+            if places is not None:
+                places.fill(theirs.fileno(), stdio.theirs, pod)
+                pid, pidfd = self._start_chain(spec, places, pids)
             else:
                 pid, pidfd = self._fork(pod, theirs.fileno(), stdio, pids)
         except BaseException:
             log.close()
             stdio.close_ours()
+            if places is not None:
+                self._give_back(places)
             raise
         finally:
-            if native:
-                self._places.clear(self._nothing)
-            self._home.return_to(_EVERY_KIND if native else syscalls.CLONE_NEWNS)
+            self._home.return_to(syscalls.CLONE_NEWNS)
             stdio.close_theirs()
             theirs.close()
         forked = _Forked(request, spec, pid, pidfd, stdio, log, report)
-        if native:
-            self._let_go_on(forked, settled)
+        if places is not None:
+            self._wait_until_settled(_Unsettled(forked, places))
         else:
             self._tell(forked)
             wire.send(report, {word: spec[word] for word in _TOLD})
             self._wait_for_start(forked)
 
-    def _start_chain(self, spec: dict[str, Any], pids: int | None) -> tuple[int, int]:
-        """Start a process in the present namespaces that needs no interpreter: its pid and a pidfd."""
+    # ---------------------------------------------------------------- those that need no interpreter
+
+    def _take_places(self) -> Places:
+        """Some that no container needs any more."""
+        if not self._places:
+            self._settle(next(iter(self._unsettled)))
+        return self._places.pop()
+
+    def _give_back(self, places: Places) -> None:
+        places.clear(self._nothing)
+        self._places.append(places)
+
+    def _start_chain(self, spec: dict[str, Any], places: Places, pids: int | None) -> tuple[int, int]:
+        """Start a process in the present root that needs no interpreter: its pid and a pidfd."""
         os.chdir(spec["working_dir"])
-        chain = chain_of(spec, self._places, tty=spec["tty"])
-        pid = self._clone(chain, pids)
+        chain = chain_of(spec, places, tty=spec["tty"])
+        pid, pidfd = self._clone(chain, pids)
         self._chains[spec["log"]] = chain
-        return pid, os.pidfd_open(pid)
+        return pid, pidfd
+
+    def _wait_until_settled(self, unsettled: _Unsettled) -> None:
+        forked = unsettled.forked
+        self._unsettled[forked.request] = unsettled
+        for descriptor in (forked.report.fileno(), forked.pidfd):
+            self.wait_for(descriptor, lambda: self._settle(forked.request))
+
+    def _settle(self, request: int) -> None:
+        """Wait until a process has settled or ended, which it has when it was found by the loop, and let it go on."""
+        unsettled = self._unsettled.pop(request)
+        settled = settles(unsettled.forked.report, unsettled.forked.pidfd)
+        self.leave(unsettled.forked.pidfd)
+        self._give_back(unsettled.places)
+        self._let_go_on(unsettled.forked, settled)
 
     def _let_go_on(self, forked: _Forked, settled: bool) -> None:
         """Tell the supervisor of a chain's process, and then this one to go on, unless it has ended or failed."""
@@ -135,17 +169,29 @@ class ContainerRuntime(Server):
             self._tell(forked)
             text = refusal(spec, error) if error else KILLED
             self.answer({"id": forked.request, "error": text, "errno": None})
-            report.close()
+            self.forget(report.detach())
             return
         waits = spec["standin"] == WAIT
         self._tell(forked, **({"started": True} if waits else {}))
         with contextlib.suppress(BrokenPipeError):  # killed meanwhile, which its pidfd tells
             report.send(b".")
+        descriptor = report.detach()
         if waits:  # it sees by this end that it was told by one who lives, and closes its own
-            descriptor = report.detach()
-            self.wait_for(descriptor, lambda: self.forget(descriptor))
+            self.hand_over(descriptor, lambda: self.forget(descriptor))
         else:
-            self._wait_for_start(forked)
+            self.hand_over(descriptor, lambda: self._has_started(forked.request, descriptor, spec))
+
+    def _clone(self, chain: Chain, pids: int | None) -> tuple[int, int]:
+        """Start a chain in a pid namespace of its own, or beside another process: its pid and a pidfd."""
+        if pids is None:
+            return chain.start(syscalls.CLONE_NEWPID | _CHAIN)
+        syscalls.setns(pids, syscalls.CLONE_NEWPID)  # of the children, not of this process
+        try:
+            return chain.start(_CHAIN)
+        finally:
+            syscalls.setns(self._pids, syscalls.CLONE_NEWPID)
+
+    # ---------------------------------------------------------------- all
 
     def _tell(self, forked: _Forked, **more: bool) -> None:
         """Tell the supervisor of a process, and from now on write its log."""
@@ -162,16 +208,6 @@ class ContainerRuntime(Server):
         """See, now that the supervisor knows of it, whether a container becomes its program."""
         descriptor = forked.report.detach()
         self.wait_for(descriptor, lambda: self._has_started(forked.request, descriptor, forked.spec))
-
-    def _clone(self, chain: Chain, pids: int | None) -> int:
-        """Start a chain in a pid namespace of its own, or beside another process. Returns its pid."""
-        if pids is None:
-            return chain.start(syscalls.CLONE_NEWPID | _CHAIN)
-        syscalls.setns(pids, syscalls.CLONE_NEWPID)  # of the children, not of this process
-        try:
-            return chain.start(_CHAIN)
-        finally:
-            syscalls.setns(self._pids, syscalls.CLONE_NEWPID)
 
     def _fork(self, pod: int, report: int, stdio: Stdio, pids: int | None) -> tuple[int, int]:
         """Have a container forked that is in the present mount namespace: its pid and a pidfd."""
@@ -228,6 +264,7 @@ def main(argv: Sequence[str]) -> None:
     """`python -m topo.container_runtime CHANNEL FORKER`: descriptors of the channels to supervisor and forker."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # what shares this memory would run Python's handler in it
     syscalls.set_process_name(_NAME)
+    syscalls.expect_descriptors(_DESCRIPTORS)
     capabilities.keep_for_children()
     ContainerRuntime(*(socket.socket(fileno=int(word)) for word in argv)).run()
 

@@ -24,7 +24,6 @@ from topo import capabilities, container, syscalls
 from topo.home import Home
 from topo.stdio import Stdio
 
-POD_NAMESPACES = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
 _PLAIN, _TERMINAL = b"c", b"t"
 _JOINING = b"j"  # after the kind of a container: a pid namespace to join comes last among the descriptors
 _NAME = "pod-forker"
@@ -74,7 +73,7 @@ def serve(channel: socket.socket) -> NoReturn:
                 pid = _fork(descriptors, request == _TERMINAL)
         except OSError as error:
             number = error.errno or 0
-        home.return_to(POD_NAMESPACES | syscalls.CLONE_NEWNS)
+        home.return_to(syscalls.POD_NAMESPACES | syscalls.CLONE_NEWNS)
         for descriptor in set(descriptors):
             os.close(descriptor)
         _answer(channel, pid, number)
@@ -93,7 +92,7 @@ def _fork_beside(descriptors: Sequence[int], tty: bool) -> int:
 
 def _fork(descriptors: Sequence[int], tty: bool, fresh: int = syscalls.CLONE_NEWPID) -> int:
     pod, root, report, *theirs = descriptors
-    syscalls.setns(pod, POD_NAMESPACES)
+    syscalls.setns(pod, syscalls.POD_NAMESPACES)
     syscalls.setns(root, syscalls.CLONE_NEWNS)
     pid = syscalls.clone(fresh | syscalls.CLONE_PARENT)
     if pid == 0:

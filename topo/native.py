@@ -30,7 +30,7 @@ Argument = int | bytes | ctypes.Array[ctypes.c_char_p] | None
 Call = tuple[str, *tuple[Argument, ...]]
 
 _X86 = os.uname().machine == "x86_64"
-_CLONE_SETTLS = 0x00080000
+_CLONE_PIDFD, _CLONE_SETTLS = 0x00001000, 0x00080000
 _CONTEXT = 1024 if os.uname().machine == "x86_64" else 4608
 _LINK_AND_STACK = struct.Struct(
     "=QQQQ"
@@ -144,20 +144,26 @@ class Chain:
         variables = ctypes.string_at(self._storage, _STORAGE)[_VARIABLES]
         return int.from_bytes(variables.strip(b"\0"), "little") if variables != _UNTOUCHED else 0
 
-    def start(self, flags: int) -> int:
-        """Start the process, in fresh namespaces (CLONE_NEW*) if asked for. Returns its pid; raises OSError."""
+    def start(self, flags: int) -> tuple[int, int]:
+        """Start the process, in fresh namespaces (CLONE_NEW*) if asked for: its pid and a pidfd. Raises OSError."""
         first = self._storage + _STORAGE
         stack = first + _CONTEXT * len(self._arguments) + _CALL_STACK  # only for the way to the first context
-        flags |= CLONE_VM | _CLONE_SETTLS | signal.SIGCHLD
-        thread = ctypes.c_void_p(self._storage + _POINTER)
+        flags |= CLONE_VM | _CLONE_PIDFD | _CLONE_SETTLS | signal.SIGCHLD
+        thread, pidfd = ctypes.c_void_p(self._storage + _POINTER), ctypes.c_int(-1)
         with _blocking(self._blocked):  # from birth on
             pid: int = _clone(
-                _entry, ctypes.c_void_p(stack), flags, ctypes.c_void_p(first), None, thread, None
+                _entry,
+                ctypes.c_void_p(stack),
+                flags,
+                ctypes.c_void_p(first),
+                ctypes.byref(pidfd),
+                thread,
+                None,
             )
         if pid < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"clone: {os.strerror(number)}")
-        return pid
+        return pid, pidfd.value
 
 
 def _word(argument: Argument) -> Any:

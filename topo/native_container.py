@@ -1,13 +1,14 @@
 """The start of a container that needs no interpreter: one that executes a program, or one that only waits for its end.
 
-    clone ──> pid 1 of its own pid namespace: session, terminal or pipes, no other descriptor, /proc, signals, SETTLED
+    clone ──> pid 1 of its own pid namespace: no descriptor but its own, the pod's namespaces, session, terminal or
+              pipes, /proc, signals, SETTLED
           ──> read: until the supervisor knows of it    send: SIGPIPE ends it when whoever should have told is gone
           ──> execve, or sigwait until SIGTERM or SIGINT and _exit(0)
 
-It begins with the descriptors of the process that starts it, which waits for SETTLED before it closes any (a table of
-descriptors of its own would be copied in full, whatever it is to have). For one that only waits, nothing can fail any
-more then: the supervisor is told once that it is there and that it runs. Whether a program can be executed is seen
-only when it has been told to.
+It begins with the descriptors of the process that starts it (a table of its own would be copied in full, whatever it is
+to have), which leaves those alone that are to be the container's until SETTLED has come, and starts others meanwhile.
+For one that only waits, nothing can fail any more then: the supervisor is told once that it is there and that it runs.
+Whether a program can be executed is seen only when it has been told to.
 
 What `topo.container` says in Python, said by topo.native.
 
@@ -29,7 +30,7 @@ from typing import Any
 from topo import capabilities
 from topo.native import Call, Chain, address, signal_set, strings
 from topo.rootfs import PROC_FLAGS
-from topo.syscalls import PR_SET_NAME
+from topo.syscalls import POD_NAMESPACES, PR_SET_NAME
 
 WAIT = "wait"  # in place of a stand-in's "module:function"
 _SETTLED = b"settled"
@@ -46,28 +47,38 @@ def is_native(spec: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Places:
-    """The descriptors from which every container takes its own: the report, and what becomes its 0, 1 and 2.
+    """The descriptors from which a container takes its own: the report, what becomes its 0, 1 and 2, and its pod.
 
-    They are the lowest of whoever starts it, so that only a few are copied.
+    They are among the lowest of whoever starts it, so that only a few are copied.
     """
 
     report: int
     stdio: tuple[int, int, int]
+    pod: int
 
     @classmethod
     def reserve(cls) -> "Places":
-        """Take four numbers for as long as this process lives."""
-        report, one, two, three = (os.open(os.devnull, os.O_RDONLY) for _ in range(4))
-        return cls(report, (one, two, three))
+        """Take five numbers for as long as this process lives."""
+        report, one, two, three, pod = (os.open(os.devnull, os.O_RDONLY) for _ in range(5))
+        return cls(report, (one, two, three), pod)
 
-    def fill(self, report: int, stdio: Sequence[int]) -> None:
+    @property
+    def _all(self) -> tuple[int, ...]:
+        return (self.report, *self.stdio, self.pod)
+
+    @property
+    def last(self) -> int:
+        """The highest of the numbers."""
+        return max(self._all)
+
+    def fill(self, report: int, stdio: Sequence[int], pod: int) -> None:
         """Put a container's descriptors there, which stay open where they are."""
-        for descriptor, place in zip((report, *stdio), (self.report, *self.stdio), strict=True):
+        for descriptor, place in zip((report, *stdio, pod), self._all, strict=True):
             os.dup2(descriptor, place, inheritable=False)
 
     def clear(self, nothing: int) -> None:
         """Let go of a container's descriptors; `nothing` stays in their place."""
-        self.fill(nothing, (nothing, nothing, nothing))
+        self.fill(nothing, (nothing, nothing, nothing), nothing)
 
 
 def chain_of(spec: Mapping[str, Any], places: Places, *, tty: bool) -> Chain:
@@ -82,7 +93,7 @@ def chain_of(spec: Mapping[str, Any], places: Places, *, tty: bool) -> Chain:
     return Chain([*settling, *_settled(places.report), *_executing(spec)])
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _waiting_chain(name: str, places: Places, tty: bool, confined: bool) -> Chain:
     """The one from which those of all containers are made that only wait, and under the same name."""
     before, after = _waiting(name, places.report)
@@ -90,7 +101,7 @@ def _waiting_chain(name: str, places: Places, tty: bool, confined: bool) -> Chai
 
 
 def settles(report: socket.socket, pidfd: int) -> bool:
-    """Wait until a chain's process has descriptors of its own and says so; False when it ends before."""
+    """Wait until a chain's process is what it was to be and says so; False when it ends before."""
     poll = select.poll()
     for descriptor in (report.fileno(), pidfd):
         poll.register(descriptor, select.POLLIN)
@@ -109,9 +120,10 @@ def refusal(spec: Mapping[str, Any], number: int) -> str:
 def _settling(places: Places, tty: bool, confined: bool) -> list[Call]:
     """What both have in common."""
     terminal: list[Call] = [("ioctl", 0, termios.TIOCSCTTY, 0)] if tty else []
-    report, others = places.report, max(places.report, *places.stdio) + 1
+    report, others = places.report, places.last + 1
     return [
         ("close_range", others, _LAST_DESCRIPTOR, _CLOSE_RANGE_UNSHARE),
+        ("setns", places.pod, POD_NAMESPACES),
         ("setsid",),
         *(("dup2", descriptor, number) for number, descriptor in enumerate(places.stdio)),
         *terminal,

@@ -32,9 +32,10 @@ class Server(ABC):
     def run(self) -> NoReturn:
         """Serve until the supervisor is gone."""
         while True:
-            for descriptor, _ in self._poll.poll():
-                handler = self._handlers.get(descriptor)
-                if handler is not None:  # None: an earlier one of this round has dealt with it
+            for descriptor, handler in [(ready, self._handlers[ready]) for ready, _ in self._poll.poll()]:
+                if (
+                    self._handlers.get(descriptor) is handler
+                ):  # no earlier one of this round has dealt with it
                     handler()
 
     def wait_for(self, descriptor: int, handler: Callable[[], None]) -> None:
@@ -46,10 +47,14 @@ class Server(ABC):
         """From now on, call another handler for what is waited for already."""
         self._handlers[descriptor] = handler
 
-    def forget(self, descriptor: int) -> None:
-        """Wait for it no longer, and close it."""
+    def leave(self, descriptor: int) -> None:
+        """Wait for it no longer."""
         self._poll.unregister(descriptor)
         del self._handlers[descriptor]
+
+    def forget(self, descriptor: int) -> None:
+        """Wait for it no longer, and close it."""
+        self.leave(descriptor)
         os.close(descriptor)
 
     def answer(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:

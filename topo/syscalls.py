@@ -5,7 +5,9 @@ inotify(7).
 """
 
 import ctypes
+import fcntl
 import os
+import resource
 import signal
 
 CLONE_VM = 0x00000100
@@ -19,6 +21,7 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+POD_NAMESPACES = CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC  # which the containers of a pod have in common
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -149,6 +152,17 @@ def clone_pause(flags: int) -> int:
     pause = ctypes.cast(_libc.pause, ctypes.c_void_p)
     flags |= CLONE_VM | signal.SIGCHLD
     return _check(_libc_locked.clone(pause, _PAUSE_STACK_TOP, ctypes.c_int(flags), None), "clone")
+
+
+def expect_descriptors(count: int) -> None:
+    """Let the kernel make room for this many open descriptors now.
+
+    A table that threads or other processes share is made larger only when no processor can be looking at the smaller
+    one any more (a grace period of RCU, some milliseconds). So this is for the time when nobody shares it yet.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = min(count, most) - 1
+    os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, last))
 
 
 def inotify_open() -> int:

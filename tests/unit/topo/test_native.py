@@ -14,7 +14,7 @@ WAITING: list[Call] = [("sigwait", ENDS, bytes(8)), ("_exit", 7)]
 
 
 def status_of(chain: Chain) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(chain.start(0), 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(chain.start(0)[0], 0)[1])
 
 
 def executing(program: str, *argv: str) -> Chain:
@@ -47,7 +47,7 @@ def test_the_error_of_a_call_is_told_and_is_nobody_elses() -> None:
 def test_another_chain_does_the_same_in_a_process_of_its_own() -> None:
     first = Chain([("sigwait", ENDS, bytes(8)), ("chdir", b"/no/such/folder"), ("_exit", 7)], ENDS)
     second, third = first.another(), first.another()
-    pids = [chain.start(0) for chain in (second, third)]
+    pids = [chain.start(0)[0] for chain in (second, third)]
     os.kill(pids[1], signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(pids[1], 0)[1]) == 7
     assert [chain.errno for chain in (first, second, third)] == [0, 0, errno.ENOENT]
@@ -62,14 +62,14 @@ def test_threads_of_the_starter_make_no_difference() -> None:
     ours, theirs = socket.socketpair()
     theirs.send(b".")
     chain = Chain([("read", ours.fileno(), bytes(8), 1), *WAITING], ENDS)
-    pid = chain.start(0)
+    pid, _ = chain.start(0)
     os.kill(pid, signal.SIGTERM)
     assert (os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), chain.errno) == (7, 0)
 
 
 def test_it_waits_for_its_signal_through_stops_and_leaves_no_zombies() -> None:
     chain = Chain([("setsid",), ("signal", signal.SIGCHLD, 1), *WAITING], ENDS)
-    pid = chain.start(0)
+    pid, _ = chain.start(0)
     os.kill(pid, signal.SIGSTOP)
     os.waitid(os.P_PID, pid, os.WSTOPPED)
     os.kill(pid, signal.SIGCONT)
@@ -86,7 +86,7 @@ def test_a_process_whose_starter_went_away_ends_by_a_signal() -> None:
     gate: list[Call] = [("read", report, bytes(8), 1), ("send", report, b"", 0, 0), *WAITING]
     alone: list[Call] = [("close_range", 3, report - 1, 0), ("close_range", report + 1, 1 << 20, 0)]
     chain = Chain([*alone, ("signal", signal.SIGPIPE, address("_exit")), *gate], ENDS)
-    pid = chain.start(0)
+    pid, _ = chain.start(0)
     for end in (ours, theirs):
         end.close()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == signal.SIGPIPE

@@ -23,8 +23,7 @@ def report() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def started(*calls: Call) -> tuple[Chain, int, int]:
     chain = Chain([*calls, ("_exit", 0)])
-    pid = chain.start(syscalls.CLONE_FILES)
-    return chain, pid, os.pidfd_open(pid)
+    return chain, *chain.start(syscalls.CLONE_FILES)
 
 
 def test_a_process_that_says_so_has_settled_and_left_our_descriptors_alone(
@@ -57,11 +56,11 @@ def test_places_hold_what_they_are_given_until_they_are_cleared() -> None:
     places = Places.reserve()
     nothing = os.open(os.devnull, os.O_RDONLY)
     read, write = os.pipe()
-    places.fill(write, (read, write, write))
+    places.fill(write, (read, write, write), read)
     os.close(write)
     os.write(places.stdio[2], b"x")
     assert os.read(places.stdio[0], 1) == b"x"
     places.clear(nothing)
     assert os.read(read, 1) == b"", "nobody has the other end any more"
-    for descriptor in (places.report, *places.stdio, nothing, read):
+    for descriptor in (places.report, *places.stdio, places.pod, nothing, read):
         os.close(descriptor)
