@@ -36,6 +36,7 @@ SETTLE, SETTLE_OF_A_POD = (
     0.0002,
 )  # seconds: a burst of changes is one text, a large cluster's a longer one
 SHORTEST = 64 * 1024  # bytes of changes that are never too many
+AT_ONCE = 64  # services and pods whose change takes less time than handing it to a thread and back
 Touched = tuple[str, Key]  # Service or Pod, and which
 Names = dict[Touched, NamedService | NamedPod]
 
@@ -64,7 +65,7 @@ class DnsAgent(Agent):
         self._rebuild = True
         self._slices = self.informers["EndpointSlice"].index(lambda obj: [desired.service_key(obj)])
         self.informers["Service"].on_change(lambda old, new: self._touch("Service", key_of(new or old or {})))
-        self.informers["Pod"].on_change(lambda old, new: self._touch("Pod", key_of(new or old or {})))
+        self.informers["Pod"].on_change(self._pod_changed)
         self.informers["EndpointSlice"].on_change(self._slice_changed)
 
     def _settle(self, _: Hashable) -> float:
@@ -89,11 +90,16 @@ class DnsAgent(Agent):
             self.written.pop(key, None)
         self.written.update(now)
         try:
-            if rebuild or not await asyncio.to_thread(self._append, before, now):
+            if rebuild or not await self._appended(before, now):
                 await asyncio.to_thread(self._write_whole, self.written)
         except Exception:
             self._rebuild = True
             raise
+
+    async def _appended(self, before: Names, now: Names) -> bool:
+        if len(before) + len(now) <= AT_ONCE:
+            return self._append(before, now)
+        return await asyncio.to_thread(self._append, before, now)
 
     def _append(self, before: Names, now: Names) -> bool:
         """Append what differs; False when the file must be written whole instead."""
@@ -137,6 +143,12 @@ class DnsAgent(Agent):
             if kind == "Pod"
             else desired.named_service(obj, self._slices[key].values())
         )
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        """Nearly all that happens to a pod makes no difference to its names."""
+        before, after = (desired.named_pod(obj) if obj is not None else None for obj in (old, new))
+        if before != after:
+            self._touch("Pod", key_of(new or old or {}))
 
     def _slice_changed(self, old: Obj | None, new: Obj | None) -> None:
         for obj in (old, new):
