@@ -74,6 +74,8 @@ class Informer:
         self._field_selector = field_selector
         self._handlers: list[Handler] = []
         self._watch: Watch | None = None
+        self._due: asyncio.Handle | None = None  # when it will look at what has happened
+        self._failed: asyncio.Future[None] | None = None  # while it runs
 
     def on_change(self, handler: Handler) -> None:
         """`handler` is called for what is there already, and for every change from now on."""
@@ -92,22 +94,39 @@ class Informer:
         return self.objects.get((namespace, name))
 
     async def run(self) -> None:
-        """Keeps the picture until cancelled."""
+        """Keeps the picture until cancelled. Raises what a handler raises."""
+        self._failed = asyncio.get_running_loop().create_future()
         try:
-            while True:
-                watch = self.start()
-                await watch.wait()
-                self.catch_up()
+            self.start().listen(self._look_soon)
+            await self._failed
         finally:
+            self._failed = None
+            if self._due is not None:
+                self._due.cancel()
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
+
+    def _look_soon(self) -> None:
+        """Called at every change, within the write that brings it about."""
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._due = None
+        try:
+            self.catch_up()
+        except Exception as error:
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_exception(error)
 
     def start(self) -> Watch:
         """Lists and begins to watch, if that has not happened yet."""
         if self._watch is None:
             self._watch = self._relist()
             self.synced.set()
+            if self._failed is not None:
+                self._watch.listen(self._look_soon)
         return self._watch
 
     def catch_up(self) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from controlplane.api import API
 from controlplane.errors import expired
 from controlplane.informer import Informer
@@ -89,6 +91,43 @@ def test_run_until_cancelled(api: API, pod: Make) -> None:
             await seen.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        assert len(api.store._watches["Pod"]) == 0
+
+    asyncio.run(scenario())
+
+
+def test_while_it_runs_a_lost_history_is_listed_again_and_followed(api: API, pod: Make) -> None:
+    async def scenario() -> None:
+        informer = Informer(api, "Pod")
+        told: asyncio.Queue[str] = asyncio.Queue()
+        informer.on_change(lambda old, new: told.put_nowait((new or old or {})["metadata"]["name"]))
+        task = asyncio.create_task(informer.run())
+        await informer.synced.wait()
+        watch = informer.start()
+        watch._fail(expired("gone"))
+        watch._wake()
+        async with asyncio.timeout(20):
+            for name in ("a", "b"):
+                api.create(pod(name))
+                assert await told.get() == name
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_handler_raises_ends_it(api: API, pod: Make) -> None:
+    def handler(old: Obj | None, new: Obj | None) -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        informer = Informer(api, "Pod")
+        task = asyncio.create_task(informer.run())
+        await informer.synced.wait()
+        informer.on_change(handler)
+        api.create(pod("a"))
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(task, 20)
         assert len(api.store._watches["Pod"]) == 0
 
     asyncio.run(scenario())
