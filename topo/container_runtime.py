@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from topo import capabilities, forker, rootfs, syscalls, wire
+from topo import capabilities, container_root, forker, syscalls, wire
 from topo.container_log import LogWriter
 from topo.home import Home
 from topo.native import Chain
@@ -100,10 +100,10 @@ class ContainerRuntime(Server):
         places = self._take_places() if native else None
         try:
             syscalls.unshare(syscalls.CLONE_NEWNS)
-            rootfs.enter_container_root(rootfs.ContainerRoot(**spec["root"]))
+            container_root.enter(container_root.ContainerRoot(**spec["root"]))
             _make_working_folder(spec["working_dir"])
             if spec["root"].get("read_only"):
-                rootfs.seal()
+                container_root.seal()
             if places is not None:
                 places.fill(theirs.fileno(), stdio.theirs, pod)
                 pid, pidfd = self._start_chain(spec, places, pids)
@@ -141,7 +141,8 @@ class ContainerRuntime(Server):
 
     def _start_chain(self, spec: dict[str, Any], places: Places, pids: int | None) -> tuple[int, int]:
         """Start a process in the present root that needs no interpreter: its pid and a pidfd."""
-        os.chdir(spec["working_dir"])
+        if spec["working_dir"] != "/":
+            os.chdir(spec["working_dir"])
         chain = chain_of(spec, places, tty=spec["tty"])
         pid, pidfd = self._clone(chain, pids)
         self._chains[spec["log"]] = chain
@@ -256,7 +257,7 @@ class ContainerRuntime(Server):
 
 
 def _make_working_folder(path: str) -> None:
-    if not os.path.isdir(path):
+    if path != "/" and not os.path.isdir(path):
         os.makedirs(path)
 
 

@@ -1,14 +1,11 @@
-"""The file trees of a lab: one for the sandbox itself, one for each container.
+"""The file tree of a lab's sandbox: a skeleton, a handful of directories and a small /etc of its own, on a tmpfs,
+with the host's /usr shown through a bind mount.
 
-Both start from the same skeleton, a handful of directories and a small /etc of its own on a tmpfs, and show the
-host's /usr through a bind mount:
-
-    sandbox   /      tmpfs: skeleton + /usr (read-only) + /proc /sys /dev of its own
-              /run/minipod/code/      Minipod's own code, sealed; so is the Python that runs it, at its own path
-              /run/minipod/state/     the lab's folder on the host, the only place that outlives the lab
-              /run/minipod/image/     the skeleton again, lower layer of every container
-    container /      overlay: image/ below, the container's own changes above
-              /usr   the sandbox's, or an overlay of it where the image or a volume writes there
+    /      tmpfs: skeleton + /usr (read-only) + /proc /sys /dev of its own
+    /run/minipod/code/      Minipod's own code, sealed; so is the Python that runs it, at its own path
+    /run/minipod/state/     the lab's folder on the host, the only place that outlives the lab
+    /run/minipod/image/     the skeleton again, lower layer of every container (topo/container_root.py)
+    /run/minipod/root/      where each container's tree is built, in a mount namespace of its own
 
 Invariant: nothing that a lab writes reaches a file of the host outside the lab's own state folder.
 
@@ -19,7 +16,6 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +24,7 @@ from topo import syscalls
 CODE = "/run/minipod/code"
 STATE = "/run/minipod/state"
 IMAGE = "/run/minipod/image"
+ROOT = "/run/minipod/root"
 
 _DIRECTORIES = (
     *("usr", "etc", "proc", "sys", "dev", "tmp", "run", "root", "home", "opt", "mnt", "srv"),
@@ -69,26 +66,6 @@ _NO_PROGRAMS = PROC_FLAGS = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 
 
-@dataclass
-class ContainerRoot:
-    """What a container's file tree is made of.
-
-    upper: a directory for the container's changes and its mount point (on the sandbox's tmpfs).
-    image: the directory with the files that its image adds to the skeleton; "" for none.
-    files: (path in the container, text, mode); no part of the path may be a link of the skeleton or the image.
-    mounts: (source, path in the container, read only); the path is created, as a file when the source is one.
-    read_only: whether nothing but its mounts can be written; for whoever has finished with it: `seal`.
-    interpreter: whether it has Minipod's code and the Python that runs it, of which stand-ins are made.
-    """
-
-    upper: str
-    image: str = ""
-    files: Sequence[tuple[str, str, int]] = ()
-    mounts: Sequence[tuple[str, str, bool]] = ()
-    read_only: bool = False
-    interpreter: bool = True
-
-
 def populate(root: str) -> None:
     """Lay out the skeleton at `root`: directories, the links of a merged /usr, and a small /etc."""
     for name in _DIRECTORIES:
@@ -127,7 +104,7 @@ def python_prefixes() -> list[str]:
 
 
 # Shown in containers as in the sandbox. The skeleton below a container has the folders for them.
-_INTERPRETER = (CODE, *python_prefixes())
+INTERPRETER = (CODE, *python_prefixes())
 # Where nearly every pod mounts something; a folder that is there already need not be made for each of them.
 _MOUNTED_OFTEN = "/run/secrets/kubernetes.io/serviceaccount"
 
@@ -167,9 +144,10 @@ def prepare_sandbox_root(root: SandboxRoot) -> None:
     _show_system_trees(new)
     os.makedirs(f"{new}{IMAGE}")
     populate(f"{new}{IMAGE}")
-    for path in (*_INTERPRETER, _MOUNTED_OFTEN):
+    for path in (*INTERPRETER, _MOUNTED_OFTEN):
         os.makedirs(f"{new}{IMAGE}{path}", exist_ok=True)
-    os.makedirs(f"{new}{STATE}")
+    for path in (ROOT, STATE):
+        os.makedirs(f"{new}{path}")
     syscalls.bind(f"/proc/self/fd/{root.state}", f"{new}{STATE}")
     for path, descriptor in ((CODE, root.code), *root.python):
         _show_sealed(new, descriptor, path)
@@ -231,119 +209,6 @@ def _is_device(path: str) -> bool:
         return stat.S_ISCHR(os.stat(path).st_mode)
     except OSError:
         return False
-
-
-def enter_container_root(container: ContainerRoot) -> None:
-    """Build a container's tree, but for its /proc, and make it the root of the caller's own mount namespace.
-
-    Runs once for each container: so plain calls of the kernel, and neither pathlib nor exceptions on the usual way.
-
-    Raises OSError naming the mount that failed, ValueError for a mount path that leaves the root.
-    """
-    upper, root = container.upper, f"{container.upper}/root"
-    for folder in (upper, root):
-        _make_folder(folder)
-    _overlay(f"{container.image}:{IMAGE}" if container.image else IMAGE, upper, "root", root, container.files)
-    _mount_usr(container, root)
-    for path in ("/dev", *(_INTERPRETER if container.interpreter else ())):
-        syscalls.bind(path, f"{root}{path}")
-    for source, path, read_only in container.mounts:
-        _bind_volume(root, source, path, read_only)
-    syscalls.switch_root(root)
-
-
-def seal() -> None:
-    """Make the container's own tree, in which the caller is, read-only; what is mounted in it stays as it is."""
-    syscalls.remount_read_only("/")
-    syscalls.remount_read_only("/usr")
-
-
-def _make_folder(path: str) -> None:
-    """Make a folder whose parent is there, unless it is there itself."""
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        pass
-
-
-def _write_files(layer: str, files: Sequence[tuple[str, str, int]]) -> None:
-    """Write files into the layer of a container's changes before it is mounted: nothing is copied up for them."""
-    made = ""
-    for path, text, mode in files:
-        target = f"{layer}{path}"
-        folder = os.path.dirname(target)
-        if folder != made:
-            try:
-                os.mkdir(folder)
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                os.makedirs(folder)
-            made = folder
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-        os.write(descriptor, text.encode())
-        os.fchmod(descriptor, mode)
-        os.close(descriptor)
-
-
-def _mount_usr(container: ContainerRoot, root: str) -> None:
-    """Show /usr: as it is, or below an overlay when the image, a file or a volume of the container goes there."""
-    image_usr = f"{container.image}/usr"
-    adds = container.image != "" and os.path.isdir(image_usr)
-    paths = (*(path for path, _, _ in container.files), *(path for _, path, _ in container.mounts))
-    if adds or any(os.path.normpath(path).startswith("/usr/") for path in paths):
-        _overlay(f"{image_usr}:/usr" if adds else "/usr", container.upper, "usr", f"{root}/usr")
-    else:
-        syscalls.bind("/usr", f"{root}/usr")
-
-
-def _overlay(
-    lower: str, upper: str, name: str, target: str, files: Sequence[tuple[str, str, int]] = ()
-) -> None:
-    changes, work = f"{upper}/{name}-changes", f"{upper}/{name}-work"
-    for path in (changes, work):
-        _make_folder(path)
-    _write_files(changes, files)
-    syscalls.mount("overlay", target, "overlay", data=f"lowerdir={lower},upperdir={changes},workdir={work}")
-
-
-def _bind_volume(root: str, source: str, path: str, read_only: bool) -> None:
-    target = inside(root, path)
-    is_folder = os.path.isdir(source)
-    folder = target if is_folder else os.path.dirname(target)
-    if not os.path.isdir(folder):
-        os.makedirs(folder)
-    if not is_folder:
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-    syscalls.bind(source, target, read_only=read_only)
-
-
-def inside(root: str, path: str) -> str:
-    """The real place of `path` under `root`, its links followed as a process with that root would follow them.
-
-    Raises ValueError when the path is not absolute, or its links loop.
-    """
-    if not path.startswith("/"):
-        raise ValueError(f"{path}: not an absolute path")
-    pending, real, links = path.split("/"), "", 0
-    while pending:
-        part = pending.pop(0)
-        if part in ("", "."):
-            continue
-        if part == "..":
-            real = real.rpartition("/")[0]
-            continue
-        candidate = f"{real}/{part}"
-        if os.path.islink(f"{root}{candidate}"):
-            links += 1
-            if links > 40:
-                raise ValueError(f"{path}: too many links")
-            target = os.readlink(f"{root}{candidate}")
-            pending = target.split("/") + pending
-            real = "" if target.startswith("/") else real
-            continue
-        real = candidate
-    return root + real
 
 
 def remove_tree(path: str) -> None:

@@ -200,8 +200,8 @@ class Runtime:
 
         `container`: name, argv, env, working_dir, standin ("module:function", topo.native_container.WAIT, or "" to
         execute argv), confined (whether it has no more than topo.capabilities.CONTAINER), log (a path), stdin, tty,
-        root (the fields of topo.rootfs.ContainerRoot). `forked` is called once its process is there: it may end at any
-        time from then on. Raises ContainerStartError, RuntimeUnavailable.
+        root (the fields of topo.container_root.ContainerRoot). `forked` is called once its process is there: it may end
+        at any time from then on. Raises ContainerStartError, RuntimeUnavailable.
         """
         handed = [pod] if pids is None else [pod, pids]
         request = self._ask(self._containers, {"container": container}, handed)

@@ -1,7 +1,7 @@
 """The dozen Linux system calls that Python 3.11 has no name for, as functions that raise OSError.
 
-Sources: clone(2), unshare(2), setns(2), mount(2), pivot_root(2), switch_root(8), umount2(2), prctl(2), sethostname(2),
-inotify(7).
+Sources: clone(2), unshare(2), setns(2), mount(2), mount_setattr(2), pivot_root(2), switch_root(8), umount2(2),
+prctl(2), sethostname(2), inotify(7).
 """
 
 import ctypes
@@ -9,6 +9,7 @@ import fcntl
 import os
 import resource
 import signal
+import struct
 
 CLONE_VM = 0x00000100
 CLONE_FS = 0x00000200
@@ -42,6 +43,9 @@ IN_MOVE_SELF = 0x00000800
 PR_SET_NAME = 15
 
 _SYS_CLONE, _SYS_PIVOT_ROOT = {"x86_64": (56, 155), "aarch64": (220, 41)}.get(os.uname().machine, (0, 0))
+
+_SYS_MOUNT_SETATTR, _AT_FDCWD = 442, -100
+_READ_ONLY = struct.pack("=QQQQ", 1, 0, 0, 0)  # struct mount_attr: MOUNT_ATTR_RDONLY is set, nothing cleared
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # Unlike CDLL, PyDLL keeps the interpreter's lock across the call: a forked child comes back holding it.
@@ -81,18 +85,14 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
     """Show `source` (with all that is mounted below it) at `target`, which must exist."""
     mount(source, target, flags=MS_BIND | MS_REC)
     if read_only:
-        remount_read_only(target)
+        make_read_only(target)
 
 
-def remount_read_only(target: str) -> None:
-    """Add read-only to a bind mount, keeping the flags that a less privileged namespace may not drop."""
-    stat = os.statvfs(target)
-    kept = stat.f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    # statvfs tells atime flags at other positions than mount(2) takes them: noatime 1024, nodiratime 2048, relatime.
-    kept |= stat.f_flag & (1024 | 2048)
-    if stat.f_flag & 4096:
-        kept |= 1 << 21
-    mount("", target, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+def make_read_only(target: str) -> None:
+    """Make a mount read-only, and leave its other settings as they are: mount_setattr(2), Linux 5.12."""
+    path = target.encode()
+    result = _libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, path, 0, _READ_ONLY, len(_READ_ONLY))
+    _check(result, f"mount read-only {target}")
 
 
 def unmount(target: str) -> None:
