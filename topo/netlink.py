@@ -214,20 +214,30 @@ def _link_del(line: str, words: list[str]) -> Request:
 
 
 def _addr_add(line: str, words: list[str]) -> Request:
-    interface = ip_interface(words[0])
+    family, packed, length = _interface(words[0])
     options = _Options.read(words[1:], keys={"dev"}, flags={"nodad"})
-    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    attributes = attribute(IFA_LOCAL, interface.ip.packed) + attribute(IFA_ADDRESS, interface.ip.packed)
+    attributes = attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
     attributes += _u32(IFA_FLAGS, IFA_F_NODAD if "nodad" in options.flags else 0)
 
     def build(index_of: Callable[[str], int]) -> bytes:
         device = index_of(options.values["dev"])
-        return (
-            struct.pack("=BBBBI", family, interface.network.prefixlen, 0, RT_SCOPE_UNIVERSE, device)
-            + attributes
-        )
+        return struct.pack("=BBBBI", family, length, 0, RT_SCOPE_UNIVERSE, device) + attributes
 
     return Request(line, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, build)
+
+
+def _interface(text: str) -> tuple[int, bytes, int]:
+    """Family, address and prefix length of ADDRESS[/LENGTH]; no pod has the same as another, so it is not remembered."""
+    address, slash, length = text.partition("/")
+    family, most = (socket.AF_INET6, 128) if ":" in address else (socket.AF_INET, 32)
+    try:
+        packed = socket.inet_pton(family, address)
+    except OSError:
+        raise _Unsupported(text) from None
+    bits = int(length) if slash else most
+    if not 0 <= bits <= most:
+        raise _Unsupported(text)
+    return family, packed, bits
 
 
 def _route_add(line: str, words: list[str]) -> Request:
