@@ -40,11 +40,6 @@ class HostPortMapper:
         """They are not to be open any more; returns what `write` is to be called with, if there are any."""
         return self._by_pod.pop(uid, ())
 
-    def resync(self) -> None:
-        """Load the table again, if there is one. Raises CommandError."""
-        if self._by_pod:
-            self._load()
-
     async def rules_changed(self) -> None:
         """Somebody else has changed the node's rules: load the table again if it is gone. Raises CommandError."""
         async with self._lock:

@@ -36,7 +36,7 @@ from controlplane.informer import Index, Informer
 from controlplane.meta import now as timestamp
 from controlplane.scheduling.ledger import collide, host_ports
 from netfns import bridge, ipam
-from netfns.kernel import HAS_IPV6, CommandError, Kernel
+from netfns.kernel import HAS_IPV6, Kernel
 from topo.departures import Departures
 from topo.enter import NETWORK
 from topo.machine import Machine
@@ -120,26 +120,6 @@ class Kubelet:
         """Somebody else has changed the node's rules: see that the pods' host ports are open."""
         if self._host_ports is not None:
             await self._host_ports.rules_changed()
-
-    def resync(self) -> None:
-        """Put back what the node may have lost: its bridge, and each pod's place on it. Raises CommandError."""
-        if self._bridge is None or self._pool is None:
-            return
-        bridge.apply_bridge(self._kernel, self._bridge)
-        if self._host_ports is not None:
-            self._host_ports.resync()
-        plugged = bridge.observe(self._kernel)
-        for worker in tuple(self.workers.values()):
-            if worker.sandbox is None or worker.sandbox.closed or worker.uid not in self._pool.owners:
-                continue
-            attachment = bridge.Attachment(
-                f"{worker.namespace}/{worker.name}", worker.uid, worker.sandbox.pid, worker.addresses
-            )
-            if attachment.port not in plugged:
-                with contextlib.suppress(CommandError):  # the pair may be gone, or only off the bridge
-                    self._kernel.ip(f"link del {attachment.port}\n")
-                self._ports.expect(attachment.port)
-                self._plug(attachment, worker.sandbox)
 
     # ---------------------------------------------------------------- the node
 
@@ -298,16 +278,7 @@ class Kubelet:
         attachment = bridge.Attachment(pod, uid, self.runtime.pid, addresses)
         self._ports.expect(attachment.port)
         text = bridge.render(self._bridge, attachment)
-        return Wiring(self.name, text.node, text.pod)
-
-    def _plug(self, attachment: bridge.Attachment, sandbox: PodSandbox) -> None:
-        """Plug in a pod that is there already."""
-        assert self._bridge is not None
-        pod_kernel = NodeKernel(attachment.pod, sandbox.namespaces)
-        try:
-            bridge.apply(self._kernel, pod_kernel, bridge.render(self._bridge, attachment))
-        finally:
-            pod_kernel.close()
+        return Wiring(self.name, text.node, text.pod, text.port)
 
     async def unplug(self, uid: str) -> None:
         """Take a pod off the bridge that came no further: what is left of it may hold its port."""

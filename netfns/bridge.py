@@ -100,10 +100,11 @@ def port_of(uid: str) -> str:
 
 @dataclass(frozen=True)
 class Wiring:
-    """What `render` writes: one `ip -batch` text for the node's namespace, one for the pod's."""
+    """What `render` writes: `ip -batch` texts for the node's namespace, then for the pod's, then the node's again."""
 
     node: str
     pod: str
+    port: str
 
 
 def render_bridge(bridge: Bridge) -> str:
@@ -133,16 +134,17 @@ def render_rules() -> str:
 def render(bridge: Bridge, attachment: Attachment) -> Wiring:
     """Write the texts that plug a pod in.
 
-    On the node: the pair, its near end up and a port of the bridge, its far end in the pod's namespace as
-    `eth0`; then hairpin and alias. In the pod: loopback up, `eth0` up without link-local address, each
-    address with its range's prefix length, and the gateway as default route of each family.
+    On the node: the pair, its near end a port of the bridge, its far end in the pod's namespace as `eth0`. In the
+    pod: loopback up, `eth0` up without link-local address, each address with its range's prefix length, and the
+    gateway as default route of each family. On the node again: alias, hairpin, and the port up. It comes up last,
+    for an end that is up before the other has no carrier: the kernel would take it out of service, and make whoever
+    changes links wait until every processor has noticed.
     """
-    port = attachment.port
     node = _lines(
-        f"link add {port} mtu {MTU} {QUEUES} master {DEVICE} up "
+        f"link add {attachment.port} mtu {MTU} {QUEUES} master {DEVICE} "
         f"type veth peer name {POD_DEVICE} mtu {MTU} {QUEUES} netns {attachment.pid}",
-        f"link set {port} alias {attachment.pod} type bridge_slave hairpin on",
     )
+    port = f"link set {attachment.port} alias {attachment.pod} up type bridge_slave hairpin on"
     pod = [
         "link set lo up",
         *([f"link set {POD_DEVICE} addrgenmode none"] if bridge.ipv6 else ()),
@@ -152,7 +154,7 @@ def render(bridge: Bridge, attachment: Attachment) -> Wiring:
         via, _, length = gateway.partition("/")
         pod.append(f"addr add {address}/{length} dev {POD_DEVICE} nodad")
         pod.append(f"route add default via {via} dev {POD_DEVICE}")
-    return Wiring(node, _lines(*pod))
+    return Wiring(node, _lines(*pod), _lines(port))
 
 
 def evaluate(bridge: Bridge, ports: Sequence[Attachment], destination: str) -> str:
@@ -192,6 +194,7 @@ def apply(node: Kernel, pod: Kernel, wiring: Wiring) -> None:
     """Plug a pod in. Raises CommandError; what was made on the node ends with the pod's namespace."""
     node.ip(wiring.node)
     pod.ip(wiring.pod)
+    node.ip(wiring.port)
 
 
 def observe(node: Kernel) -> dict[str, str]:

@@ -227,7 +227,7 @@ def _addr_add(line: str, words: list[str]) -> Request:
 
 
 def _interface(text: str) -> tuple[int, bytes, int]:
-    """Family, address and prefix length of ADDRESS[/LENGTH]; no pod has the same as another, so it is not remembered."""
+    """Family, address and prefix length of ADDRESS[/LENGTH], without the objects that ipaddress makes for them."""
     address, slash, length = text.partition("/")
     family, most = (socket.AF_INET6, 128) if ":" in address else (socket.AF_INET, 32)
     try:

@@ -9,9 +9,9 @@ waited for, and the supervisor has its processor for itself. A pod that has been
 
 Pods are children of the supervisor (CLONE_PARENT), which watches and reaps them: killing this process hurts none.
 
-Request:  {"id", "hostname", "shares_pids", "machine", "node", "pod"} with the machine's network: both texts are run,
-          `node` there and `pod` in the new one; the node's text calls the pod's namespace by this process, which is in
-          it meanwhile
+Request:  {"id", "hostname", "shares_pids", "machine", "node", "pod", "port"} with the machine's network: the texts are
+          run, `node` there, `pod` in the new one and `port` there again; the node's text calls the pod's namespace by
+          this process, which is in it meanwhile
           {"id", "hostname", "shares_pids"} with the network that the pod shares
 Answer:   {"id", "pid"} with a pidfd, or {"id", "error", "errno"}
 
@@ -93,10 +93,14 @@ class PodRuntime(Server):
 
     @staticmethod
     def _wire(message: dict[str, Any], node: Rtnetlink, network: int) -> None:
+        def enter_machine() -> None:
+            syscalls.setns(network, syscalls.CLONE_NEWNET)
+
         pod = Rtnetlink()
         try:
-            _batch(message["node"], node, lambda: syscalls.setns(network, syscalls.CLONE_NEWNET))
+            _batch(message["node"], node, enter_machine)
             _batch(message["pod"], pod, lambda: None)
+            _batch(message["port"], node, enter_machine)
         finally:
             pod.close()
 

@@ -38,14 +38,15 @@ class ContainerStartError(Exception):
 
 @dataclass(frozen=True)
 class Wiring:
-    """How a pod is plugged in: `ip -batch` texts for its machine's network, which is `machine`'s, and for its own.
+    """How a pod is plugged in: `ip -batch` texts for the network of `machine`, for its own, the machine's again.
 
-    The machine's text calls the pod's network by Runtime.pid. Once there is a pod, it is wired.
+    `node` calls the pod's network by Runtime.pid. Once there is a pod, it is wired.
     """
 
     machine: str
     node: str
     pod: str
+    port: str
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,12 @@ class Runtime:
         """
         message: Message = {"hostname": hostname, "shares_pids": shares_pids}
         if wiring is not None:
-            message |= {"machine": wiring.machine, "node": wiring.node, "pod": wiring.pod}
+            message |= {
+                "machine": wiring.machine,
+                "node": wiring.node,
+                "pod": wiring.pod,
+                "port": wiring.port,
+            }
         request = self._ask(self._pods, message, [network])
         request.started.set_result(None)
         answer, descriptors = await request.forked

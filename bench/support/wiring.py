@@ -77,7 +77,7 @@ def _plug(node: Rtnetlink, plan: bridge.Bridge, number: int) -> None:
     )
     syscalls.unshare(syscalls.CLONE_NEWNET)
     pod = Rtnetlink()
-    for rtnetlink, batch in ((node, text.node), (pod, text.pod)):
+    for rtnetlink, batch in ((node, text.node), (pod, text.pod), (node, text.port)):
         rtnetlink.send(compile_batch(batch) or ())
     pod.close()
 

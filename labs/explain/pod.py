@@ -53,7 +53,14 @@ def _attachment(scene: Scene, pod: Obj, node: Obj) -> list[Step]:
         "addresses": list(addresses),
         "gateways": list(plan.gateways),
     }
-    text = [f"on {machine}:", *_indented(wiring.node), "in the pod:", *_indented(wiring.pod)]
+    text = [
+        f"on {machine}:",
+        *_indented(wiring.node),
+        "in the pod:",
+        *_indented(wiring.pod),
+        f"on {machine} again:",
+        *_indented(wiring.port),
+    ]
     held = bridge.observe(scene.kernel(machine))
     ours = [
         f"{machine}: port {port} of {bridge.DEVICE}: {alias}"
