@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.meta import now as timestamp
 
@@ -98,8 +98,7 @@ def phase(
     return "Running"
 
 
-@dataclass(frozen=True)
-class PodFacts:
+class PodFacts(NamedTuple):
     """What a status is made of, beside the containers.
 
     gates: the condition types of spec.readinessGates. reason, message: why the kubelet ended the pod, if it did.
@@ -117,8 +116,7 @@ class PodFacts:
     message: str = ""
 
 
-@dataclass(frozen=True)
-class _Condition:
+class _Condition(NamedTuple):
     holds: bool
     reason: str = ""
     message: str = ""

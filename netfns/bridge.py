@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -93,6 +93,7 @@ class Attachment:
         return port_of(self.uid)
 
 
+@lru_cache(maxsize=1024)
 def port_of(uid: str) -> str:
     """The device of the pod with this uid on its node; a device name holds 15 characters at most."""
     return "veth" + sha256(uid.encode()).hexdigest()[:8]

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from socket import AF_INET, AF_INET6, inet_ntop
 from types import MappingProxyType
 
 # A range may be huge (an IPv6 /64): no node has more pods than this.
@@ -51,7 +52,9 @@ class Pool:
 @cache
 def _address(cidr: str, number: int) -> str:
     """The address with this number in a range; a node has some hundred of them, which come again and again."""
-    return str(_range(cidr)[number])
+    network = _range(cidr)
+    family, length = (AF_INET, 4) if network.version == 4 else (AF_INET6, 16)
+    return inet_ntop(family, (int(network.network_address) + number).to_bytes(length, "big"))
 
 
 @cache

@@ -168,6 +168,12 @@ def _script(what: str, code_root: str, python: str) -> str:
 
 
 @functools.cache
+def _words(what: str) -> tuple[str, ...]:
+    """The words of a row's binary."""
+    return tuple(shlex.split(what))
+
+
+@functools.cache
 def default_catalogue() -> Catalogue:
     """The catalogue that comes with Minipod, read once."""
     return Catalogue(CATALOGUE)
@@ -201,7 +207,7 @@ def resolve(
     what = row.binary(argv[0])
     standin = ""
     if what and not what.startswith(SHELL):
-        name, *fixed = shlex.split(what)
+        name, *fixed = _words(what)
         standin = STANDINS[name]
         more = _listen(ports) if name == "generic" else ()
         argv = (argv[0], *fixed, *more, *argv[1:])

@@ -1,7 +1,6 @@
 """A lab to measure: its start, a Deployment of many pods in it, and the memory that its processes take."""
 
 import http.client
-import json
 import os
 import socket
 import tempfile
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from controlplane.client import Client
 from labs import launch
@@ -63,7 +64,7 @@ def deploy(lab: Lab, name: str, replicas: int, image: str) -> float:
         client.request("POST", DEPLOYMENTS, deployment(name, replicas, image))
         seen: set[str] = set()
         while len(seen) < replicas:
-            event = json.loads(lines.readline())
+            event = orjson.loads(lines.readline())
             if event["type"] == "ADDED":
                 seen.add(event["object"]["metadata"]["name"])
         return time.perf_counter() - begun
