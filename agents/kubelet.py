@@ -229,7 +229,7 @@ class Kubelet:
             self.remove(new)
         elif new["status"].get("phase") not in ("Succeeded", "Failed") and not self._turned_away(new):
             self.workers[uid] = PodWorker(self, new)
-            self.spawn(self._work(self.workers[uid]))
+            self.workers[uid].begin().add_done_callback(lambda _: self.workers.pop(uid))
 
     def _turned_away(self, pod: Obj) -> bool:
         """Whether the pod fails at once: whoever bound it did not see that a port of the node is taken."""
@@ -247,12 +247,6 @@ class Kubelet:
         status = {"phase": "Failed", "reason": "NodePorts", "message": message, "startTime": timestamp()}
         self.api.update_status("Pod", metadata["name"], metadata["namespace"], status)
         return True
-
-    async def _work(self, worker: PodWorker) -> None:
-        try:
-            await worker.run()
-        finally:
-            del self.workers[worker.uid]
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine beside everything else; an error of it is logged."""

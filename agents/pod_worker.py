@@ -131,9 +131,12 @@ class PodWorker:
             with contextlib.suppress(ConfigError, OSError):  # they stay as they are
                 volumes.prepare(self.pod, self.folder / "volumes", self._lookup, self.kubelet.accounts)
 
-    async def run(self) -> None:
+    def begin(self) -> asyncio.Task[None]:
+        """Begin to live, in the event loop's next turn; the task is over when the pod is, and its object removed."""
+        return self.kubelet.spawn(self._run(asyncio.create_task(self._live())))
+
+    async def _run(self, life: asyncio.Task[None]) -> None:
         """Live until the pod's object is to go, then end the pod and remove it."""
-        life = asyncio.create_task(self._live())
         try:
             await self._deleted.wait()
             self.ending = True

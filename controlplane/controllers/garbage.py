@@ -46,8 +46,9 @@ class GarbageCollector:
     def _changed(self, kind: Kind, old: Obj | None, new: Obj | None) -> None:
         if new is not None:
             metadata = new["metadata"]
-            born = old is None and metadata.get("ownerReferences")
-            if born or ("deletionTimestamp" in metadata and metadata.get("finalizers")):
+            home, references = metadata.get("namespace", ""), metadata.get("ownerReferences") or ()
+            orphaned = old is None and any(self._owner(entry, home) is None for entry in references)
+            if orphaned or ("deletionTimestamp" in metadata and metadata.get("finalizers")):
                 self.reconciler.enqueue((kind.key, *key_of(new)))
         elif old is not None:
             for dependent_kind, dependent in self._of(old["metadata"]["uid"]):

@@ -23,6 +23,7 @@ from controlplane.meta import Key, Obj, key_of, labels_of, with_condition
 from controlplane.reconciler import Reconciler
 
 BURST = 2  # pods created or deleted before others may have the event loop: pods that are there can start
+AHEAD = 4  # turns of the event loop that the first ones get more: by then their nodes have begun with them
 # Seconds between two looks at the same ReplicaSet: a look costs a pass over its pods, so many are looked at less often.
 STATUS_INTERVAL, STATUS_INTERVAL_OF_A_POD = 0.05, 0.0002
 COMPONENTS = {"ReplicaSet": "replicaset-controller", "ReplicationController": "replication-controller"}
@@ -72,7 +73,7 @@ class ReplicaSetController:
                 for count in range(missing):
                     self._control.create(owner, pod)
                     if count % BURST == BURST - 1:
-                        await asyncio.sleep(0)
+                        await _let_others_run(1 if count >= BURST else 1 + AHEAD)
             elif missing < 0:
                 for count, pod in enumerate(sorted(active, key=deletion_order)[:-missing]):
                     self._control.delete(owner, pod)
@@ -108,3 +109,8 @@ class ReplicaSetController:
         return with_condition(
             conditions, "ReplicaFailure", "True", reason="FailedCreate", message=problem.message
         )
+
+
+async def _let_others_run(turns: int) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)

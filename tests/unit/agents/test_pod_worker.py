@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -69,6 +69,9 @@ class FakeKubelet:
         self.ports_gone.set()
         self.api = SimpleNamespace(find=lambda *_: None)
         self.images = SimpleNamespace(layer=lambda _: "")
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(coroutine)
 
     async def create(
         self,
@@ -160,7 +163,7 @@ def live(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]
             monkeypatch.setattr(pod_worker, "PODS", tmp_path)
             monkeypatch.setattr(PodSandbox, "create", kubelet.create)
             worker = PodWorker(cast(Kubelet, kubelet), obj)
-            running = asyncio.create_task(worker.run())
+            running = worker.begin()
             await story(kubelet, worker)
             gone = {"deletionTimestamp": "now", "deletionGracePeriodSeconds": 5}
             worker.changed({**obj, "metadata": {**obj["metadata"], **gone}})
