@@ -81,6 +81,7 @@ class Container:
         self.state = ContainerState(self.name, spec["image"], sidecar=sidecar)
         self._pod = pod
         self._spec = spec
+        self._folder = f"{pod.folder}/{self.name}"
         self._init, self._ephemeral = init and not sidecar, ephemeral
         self._policy = "Always" if sidecar else "Never" if ephemeral else pod.policy
         self._waiting = {"waiting": {"reason": pod.waiting_reason}}
@@ -117,7 +118,7 @@ class Container:
         return Path(self._run(self.state.restarts - 1).log)
 
     def _run(self, number: int) -> Run:
-        return Run(f"{self._pod.folder}/{self.name}", number)
+        return Run(self._folder, number)
 
     # ---------------------------------------------------------------- start
 

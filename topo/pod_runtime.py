@@ -77,7 +77,8 @@ class PodRuntime(Server):
         try:
             return syscalls.clone_pause(kinds)
         finally:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            if shares_pids:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             syscalls.set_process_name(_NAME)
 
     def _machine(self, name: str, network: int) -> Rtnetlink:
