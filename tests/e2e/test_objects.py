@@ -200,8 +200,12 @@ def test_replicas_follow_the_deployment(cluster: RunningLab) -> None:
         changed = manifest.replace("replicas: 3", f"replicas: {count}")
         cluster.kubectl("apply", "-n", SPACE, "-f", "-", stdin=changed)
         cluster.ready_pods(count, SPACE, "tier=frontend")
-    (deployment,) = cluster.get("deployment", "frontend", "-n", SPACE)
-    assert deployment["status"]["availableReplicas"] == 3
+
+    def available() -> bool:  # told by the ReplicaSet's status, some time after its pods are Ready
+        (deployment,) = cluster.get("deployment", "frontend", "-n", SPACE)
+        return bool(deployment["status"].get("availableReplicas") == 3)
+
+    wait_until(available, READY, "3 available replicas")
 
 
 def test_what_is_applied_twice_is_unchanged(cluster: RunningLab) -> None:
