@@ -34,7 +34,7 @@ from topo import capabilities, container_root, forker, syscalls, wire
 from topo.container_log import LogWriter
 from topo.home import Home
 from topo.native import Chain
-from topo.native_container import WAIT, Places, chain_of, is_native, refusal, settles
+from topo.native_container import WAIT, Slots, chain_of, is_native, refusal, settles
 from topo.serving import Server
 from topo.stdio import Stdio
 
@@ -62,10 +62,10 @@ class _Forked:
 
 @dataclass(frozen=True)
 class _Unsettled:
-    """A chain's process that still takes its descriptors from `places`."""
+    """A chain's process that still takes its descriptors from `slots`."""
 
     forked: _Forked
-    places: Places
+    slots: Slots
 
 
 class ContainerRuntime(Server):
@@ -77,7 +77,7 @@ class ContainerRuntime(Server):
         self._home = Home()
         self._proc = os.open("/proc", os.O_PATH)  # to be found from within a container's root
         self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self._places = [Places.reserve() for _ in range(_AT_ONCE)]
+        self._slots = [Slots.reserve() for _ in range(_AT_ONCE)]
         self._nothing = os.open(os.devnull, os.O_RDONLY)
         self._unsettled: dict[int, _Unsettled] = {}  # by request
         self._chains: dict[str, Chain] = {}  # by log, as long as the container's process may use them
@@ -85,43 +85,54 @@ class ContainerRuntime(Server):
     def serve(self, message: dict[str, Any], descriptors: Sequence[int]) -> None:
         """Start a container, or take over the outputs of one. Raises OSError, ValueError."""
         if "adopt" in message:
-            log = LogWriter(message["adopt"])
-            outputs = dict(zip((os.dup(one) for one in descriptors), message["streams"], strict=True))
-            self._read_outputs(message["adopt"], log, outputs)
+            self._adopt(message["adopt"], message["streams"], descriptors)
         else:
             self._start(message["id"], message["container"], *descriptors)
 
+    def _adopt(self, path: str, streams: Sequence[str], descriptors: Sequence[int]) -> None:
+        """Take over the outputs of a container; one whose pod has been removed meanwhile has no log any more."""
+        try:
+            log = LogWriter(path)
+        except OSError:
+            self.answer({"drained": path})
+            return
+        outputs = dict(zip((os.dup(one) for one in descriptors), streams, strict=True))
+        self._read_outputs(path, log, outputs)
+
     def _start(self, request: int, spec: dict[str, Any], pod: int, pids: int | None = None) -> None:
         native = is_native(spec)
+        slots: Slots | None = None
+        if native and not self._slots:
+            self._settle(next(iter(self._unsettled)))
         log = LogWriter(spec["log"])
         stdio = Stdio.open(stdin=spec["stdin"], tty=spec["tty"])
         # The end of a stream raises SIGPIPE in whoever writes to it; packets keep the description in one piece.
         report, theirs = socket.socketpair() if native else wire.pair()
-        places = self._take_places() if native else None
         try:
             syscalls.unshare(syscalls.CLONE_NEWNS)
             container_root.enter(container_root.ContainerRoot(**spec["root"]))
             _make_working_folder(spec["working_dir"])
             if spec["root"].get("read_only"):
                 container_root.seal()
-            if places is not None:
-                places.fill(theirs.fileno(), stdio.theirs, pod)
-                pid, pidfd = self._start_chain(spec, places, pids)
+            if native:
+                slots = self._slots.pop()
+                slots.fill(theirs.fileno(), stdio.theirs, pod)
+                pid, pidfd = self._start_chain(spec, slots, pids)
             else:
                 pid, pidfd = self._fork(pod, theirs.fileno(), stdio, pids)
         except BaseException:
             log.close()
             stdio.close_ours()
-            if places is not None:
-                self._give_back(places)
+            if slots is not None:
+                self._give_back(slots)
             raise
         finally:
             self._home.return_to(syscalls.CLONE_NEWNS)
             stdio.close_theirs()
             theirs.close()
         forked = _Forked(request, spec, pid, pidfd, stdio, log, report)
-        if places is not None:
-            self._wait_until_settled(_Unsettled(forked, places))
+        if slots is not None:
+            self._wait_until_settled(_Unsettled(forked, slots))
         else:
             self._tell(forked)
             wire.send(report, {word: spec[word] for word in _TOLD})
@@ -129,21 +140,15 @@ class ContainerRuntime(Server):
 
     # ---------------------------------------------------------------- those that need no interpreter
 
-    def _take_places(self) -> Places:
-        """Some that no container needs any more."""
-        if not self._places:
-            self._settle(next(iter(self._unsettled)))
-        return self._places.pop()
+    def _give_back(self, slots: Slots) -> None:
+        slots.clear(self._nothing)
+        self._slots.append(slots)
 
-    def _give_back(self, places: Places) -> None:
-        places.clear(self._nothing)
-        self._places.append(places)
-
-    def _start_chain(self, spec: dict[str, Any], places: Places, pids: int | None) -> tuple[int, int]:
+    def _start_chain(self, spec: dict[str, Any], slots: Slots, pids: int | None) -> tuple[int, int]:
         """Start a process in the present root that needs no interpreter: its pid and a pidfd."""
         if spec["working_dir"] != "/":
             os.chdir(spec["working_dir"])
-        chain = chain_of(spec, places, tty=spec["tty"])
+        chain = chain_of(spec, slots, tty=spec["tty"])
         pid, pidfd = self._clone(chain, pids)
         self._chains[spec["log"]] = chain
         return pid, pidfd
@@ -159,7 +164,7 @@ class ContainerRuntime(Server):
         unsettled = self._unsettled.pop(request)
         settled = settles(unsettled.forked.report, unsettled.forked.pidfd)
         self.leave(unsettled.forked.pidfd)
-        self._give_back(unsettled.places)
+        self._give_back(unsettled.slots)
         self._let_go_on(unsettled.forked, settled)
 
     def _let_go_on(self, forked: _Forked, settled: bool) -> None:
@@ -168,7 +173,7 @@ class ContainerRuntime(Server):
         error = self._chains[spec["log"]].errno
         if error or not settled:
             self._tell(forked)
-            text = refusal(spec, error) if error else KILLED
+            text = f"cannot enter the pod: {os.strerror(error).lower()}" if error else KILLED
             self.answer({"id": forked.request, "error": text, "errno": None})
             self.forget(report.detach())
             return

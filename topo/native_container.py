@@ -46,7 +46,7 @@ def is_native(spec: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class Places:
+class Slots:
     """The descriptors from which a container takes its own: the report, what becomes its 0, 1 and 2, and its pod.
 
     They are among the lowest of whoever starts it, so that only a few are copied.
@@ -57,7 +57,7 @@ class Places:
     pod: int
 
     @classmethod
-    def reserve(cls) -> "Places":
+    def reserve(cls) -> "Slots":
         """Take five numbers for as long as this process lives."""
         report, one, two, three, pod = (os.open(os.devnull, os.O_RDONLY) for _ in range(5))
         return cls(report, (one, two, three), pod)
@@ -81,23 +81,23 @@ class Places:
         self.fill(nothing, (nothing, nothing, nothing), nothing)
 
 
-def chain_of(spec: Mapping[str, Any], places: Places, *, tty: bool) -> Chain:
+def chain_of(spec: Mapping[str, Any], slots: Slots, *, tty: bool) -> Chain:
     """The calls of a container's first process. The report is its end of a stream, which closes when its program runs.
 
     To be called within the container's root. Raises OSError when there is no such program.
     """
     if spec["standin"] == WAIT:
         name = os.path.basename(spec["argv"][0])
-        return _waiting_chain(name, places, tty, spec["confined"]).another()
-    settling = _settling(places, tty, spec["confined"])
-    return Chain([*settling, *_settled(places.report), *_executing(spec)])
+        return _waiting_chain(name, slots, tty, spec["confined"]).another()
+    settling = _settling(slots, tty, spec["confined"])
+    return Chain([*settling, *_settled(slots.report), *_executing(spec)])
 
 
 @lru_cache(maxsize=64)
-def _waiting_chain(name: str, places: Places, tty: bool, confined: bool) -> Chain:
+def _waiting_chain(name: str, slots: Slots, tty: bool, confined: bool) -> Chain:
     """The one from which those of all containers are made that only wait, and under the same name."""
-    before, after = _waiting(name, places.report)
-    return Chain([*_settling(places, tty, confined), *before, *_settled(places.report), *after], _ENDS)
+    before, after = _waiting(name, slots.report)
+    return Chain([*_settling(slots, tty, confined), *before, *_settled(slots.report), *after], _ENDS)
 
 
 def settles(report: socket.socket, pidfd: int) -> bool:
@@ -117,15 +117,15 @@ def refusal(spec: Mapping[str, Any], number: int) -> str:
     return f'exec: "{spec["argv"][0]}": {os.strerror(number).lower()}'
 
 
-def _settling(places: Places, tty: bool, confined: bool) -> list[Call]:
+def _settling(slots: Slots, tty: bool, confined: bool) -> list[Call]:
     """What both have in common."""
     terminal: list[Call] = [("ioctl", 0, termios.TIOCSCTTY, 0)] if tty else []
-    report, others = places.report, places.last + 1
+    report, others = slots.report, slots.last + 1
     return [
         ("close_range", others, _LAST_DESCRIPTOR, _CLOSE_RANGE_UNSHARE),
-        ("setns", places.pod, POD_NAMESPACES),
+        ("setns", slots.pod, POD_NAMESPACES),
         ("setsid",),
-        *(("dup2", descriptor, number) for number, descriptor in enumerate(places.stdio)),
+        *(("dup2", descriptor, number) for number, descriptor in enumerate(slots.stdio)),
         *terminal,
         ("close_range", 3, report - 1, 0),
         ("close_range", report + 1, others, 0),

@@ -9,7 +9,7 @@ import pytest
 
 from topo import syscalls
 from topo.native import Call, Chain
-from topo.native_container import Places, settles
+from topo.native_container import Slots, settles
 
 SETTLED = b"settled"
 
@@ -52,15 +52,15 @@ def test_a_process_that_ends_before_is_not_waited_for(report: tuple[socket.socke
     os.close(pidfd)
 
 
-def test_places_hold_what_they_are_given_until_they_are_cleared() -> None:
-    places = Places.reserve()
+def test_slots_hold_what_they_are_given_until_they_are_cleared() -> None:
+    slots = Slots.reserve()
     nothing = os.open(os.devnull, os.O_RDONLY)
     read, write = os.pipe()
-    places.fill(write, (read, write, write), read)
+    slots.fill(write, (read, write, write), read)
     os.close(write)
-    os.write(places.stdio[2], b"x")
-    assert os.read(places.stdio[0], 1) == b"x"
-    places.clear(nothing)
+    os.write(slots.stdio[2], b"x")
+    assert os.read(slots.stdio[0], 1) == b"x"
+    slots.clear(nothing)
     assert os.read(read, 1) == b"", "nobody has the other end any more"
-    for descriptor in (places.report, *places.stdio, places.pod, nothing, read):
+    for descriptor in (slots.report, *slots.stdio, slots.pod, nothing, read):
         os.close(descriptor)
