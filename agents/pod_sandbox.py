@@ -105,6 +105,8 @@ class PodSandbox:
         forked = partial(self._forked, name, container["log"])
         self._doomed.discard(name)
         while True:
+            if self.closed:
+                raise ContainerStartError("the pod's sandbox ended")
             try:
                 pids = self._pid_namespace(container["pids"])
                 await self._runtime.start_container(self._pause.pidfd, container, forked, pids)

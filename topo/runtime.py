@@ -76,8 +76,8 @@ class _Request:
 class _Channel:
     """The way to one of the processes: what does not fit into the socket now is sent when there is room."""
 
-    def __init__(self, refused: Callable[[Message, ValueError], None]) -> None:
-        """`refused` is told of a message that is too long to be sent."""
+    def __init__(self, refused: Callable[[Message, Exception], None]) -> None:
+        """`refused` is told of a message that cannot be sent: it is too long, or a descriptor is none."""
         self._ours, self.theirs = wire.pair()
         self._ours.setblocking(False)
         self._refused = refused
@@ -101,10 +101,10 @@ class _Channel:
             wire.send(self._ours, message, descriptors)
         except BlockingIOError:
             return False
-        except ValueError as error:
-            self._refused(message, error)
-        except OSError:
+        except (BrokenPipeError, ConnectionResetError):
             pass  # it is ending; its pidfd will tell, and what was asked is asked again
+        except (OSError, ValueError) as error:
+            self._refused(message, error)
         return True
 
     def _flush(self) -> None:
@@ -151,7 +151,7 @@ class Runtime:
         self._start()
 
     def _start(self) -> None:
-        self._pods, self._containers = _Channel(self._too_long), _Channel(self._too_long)
+        self._pods, self._containers = _Channel(self._refuse), _Channel(self._refuse)
         asking, answering = wire.pair()
         with self._pods.theirs, self._containers.theirs, asking, answering:
             self._processes = [
@@ -234,7 +234,10 @@ class Runtime:
         channel.send({"id": number, **message}, descriptors)
         return request
 
-    def _too_long(self, message: Message, error: ValueError) -> None:
+    def _refuse(self, message: Message, error: Exception) -> None:
+        if "adopt" in message:
+            self._forget_log(message["adopt"])
+            return
         request = self._requests.pop(message["id"])
         _settle(request.forked, ContainerStartError(str(error)))
 

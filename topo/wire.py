@@ -28,8 +28,11 @@ _buffer = _Buffer()
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Two connected ends, each of which takes at least one message of LIMIT bytes."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LIMIT)  # the kernel grants twice as much
+    return ends
 
 
 def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:

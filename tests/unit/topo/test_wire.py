@@ -66,3 +66,10 @@ def test_a_message_that_is_too_long_is_refused_before_it_is_sent(pair: Pair) -> 
         wire.send(pair[0], "x" * wire.LIMIT)
     wire.send(pair[0], "next")
     assert wire.receive(pair[1]) == ("next", [])
+
+
+def test_the_longest_message_fits_into_a_socket(pair: Pair) -> None:
+    longest = "x" * (wire.LIMIT - 2)
+    pair[0].setblocking(False)
+    wire.send(pair[0], longest)
+    assert wire.receive(pair[1]) == (longest, [])
