@@ -55,9 +55,9 @@ def enter(container: ContainerRoot) -> None:
     _mount_usr(container)
     for path in ("/dev", *(INTERPRETER if container.interpreter else ())):
         syscalls.bind(path, f"{ROOT}{path}")
-    mounted: set[str] = set()
+    changed: set[str] = set()
     for source, path, read_only in container.mounts:
-        mounted.add(_bind_volume(lower, mounted, source, path, read_only))
+        _bind_volume(lower, changed, source, path, read_only)
     syscalls.switch_root(ROOT)
 
 
@@ -129,42 +129,53 @@ class _Place:
     passed: frozenset[str]
     is_folder: bool
 
+    @property
+    def is_another(self) -> bool:
+        """Whether somebody has put a link on the way: in /dev, which belongs to all containers."""
+        return "/dev" in self.passed and any(os.path.islink(f"{ROOT}{place}") for place in self.passed)
+
 
 _known: dict[
     tuple[str, str], _Place
 ] = {}  # by lower layers and path: what is there before anything is mounted
 
 
-def _bind_volume(lower: str, mounted: set[str], source: str, path: str, read_only: bool) -> str:
-    """Show `source` at `path`, which is made where it is not there; returns where that is. `mounted`: such places.
+def _bind_volume(lower: str, changed: set[str], source: str, path: str, read_only: bool) -> None:
+    """Show `source` at `path`, which is made where it is not there. `changed`: places that are not as they were when
+    nothing was mounted yet; this one is added.
 
     Most containers of an image mount the same: what is known of a path that none of their mounts has changed holds.
     """
     is_folder = os.path.isdir(source)
     known = _known.get((lower, path))
-    if known is None or known.is_folder != is_folder or not mounted.isdisjoint(known.passed):
-        known = _make_place(lower, mounted, path, is_folder)
+    if (
+        known is None
+        or known.is_folder != is_folder
+        or not changed.isdisjoint(known.passed)
+        or known.is_another
+    ):
+        known = _make_place(lower, changed, path, is_folder)
     try:
         syscalls.bind(source, f"{ROOT}{known.real}", read_only=read_only)
-    except FileNotFoundError:  # it was there, and somebody has removed it: /dev belongs to all
-        known = _make_place(lower, mounted, path, is_folder)
+    except FileNotFoundError:  # somebody has removed it meanwhile: /dev belongs to all
+        known = _make_place(lower, changed, path, is_folder)
         syscalls.bind(source, f"{ROOT}{known.real}", read_only=read_only)
-    return known.real
+    changed.add(known.real)
 
 
-def _make_place(lower: str, mounted: set[str], path: str, is_folder: bool) -> _Place:
+def _make_place(lower: str, changed: set[str], path: str, is_folder: bool) -> _Place:
     """See that there is a folder, or a file, at `path`; one that was there before will be there in other containers."""
     passed = places(ROOT, path)
-    real = passed[-1]
-    place = _Place(real, frozenset(passed), is_folder)
-    target = f"{ROOT}{real}"
+    place = _Place(passed[-1], frozenset(passed), is_folder)
+    target = f"{ROOT}{place.real}"
     if os.path.isdir(target) if is_folder else os.path.isfile(target):
-        if mounted.isdisjoint(passed):
+        if changed.isdisjoint(passed):
             _known[lower, path] = place
         return place
     folder = target if is_folder else os.path.dirname(target)
     if not os.path.isdir(folder):
         os.makedirs(folder)
+        changed.update(passed)
     if not is_folder:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     return place
