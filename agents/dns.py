@@ -82,6 +82,13 @@ class DnsAgent(Agent):
         touched, self._touched = self._touched, set()
         if rebuild:
             touched = {(kind, key) for kind in ("Service", "Pod") for key in self.informers[kind].objects}
+        try:
+            await self._bring_in_line(touched, rebuild)
+        except Exception:
+            self._rebuild = True
+            raise
+
+    async def _bring_in_line(self, touched: set[Touched], rebuild: bool) -> None:
         now = {key: found for key in sorted(touched) if (found := self._translate(*key)) is not None}
         before = {} if rebuild else {key: self.written[key] for key in sorted(touched) if key in self.written}
         if rebuild:
@@ -89,12 +96,8 @@ class DnsAgent(Agent):
         for key in touched:
             self.written.pop(key, None)
         self.written.update(now)
-        try:
-            if rebuild or not await self._appended(before, now):
-                await asyncio.to_thread(self._write_whole, self.written)
-        except Exception:
-            self._rebuild = True
-            raise
+        if rebuild or not await self._appended(before, now):
+            await asyncio.to_thread(self._write_whole, self.written)
 
     async def _appended(self, before: Names, now: Names) -> bool:
         if len(before) + len(now) <= AT_ONCE:

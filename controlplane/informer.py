@@ -76,6 +76,7 @@ class Informer:
         self._watch: Watch | None = None
         self._due: asyncio.Handle | None = None  # when it will look at what has happened
         self._failed: asyncio.Future[None] | None = None  # while it runs
+        self._loop: asyncio.AbstractEventLoop
 
     def on_change(self, handler: Handler) -> None:
         """`handler` is called for what is there already, and for every change from now on."""
@@ -95,7 +96,8 @@ class Informer:
 
     async def run(self) -> None:
         """Keeps the picture until cancelled. Raises what a handler raises."""
-        self._failed = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._failed = self._loop.create_future()
         try:
             self.start().listen(self._look_soon)
             await self._failed
@@ -103,6 +105,7 @@ class Informer:
             self._failed = None
             if self._due is not None:
                 self._due.cancel()
+                self._due = None
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
@@ -110,7 +113,7 @@ class Informer:
     def _look_soon(self) -> None:
         """Called at every change, within the write that brings it about."""
         if self._due is None:
-            self._due = asyncio.get_running_loop().call_soon(self._look)
+            self._due = self._loop.call_soon(self._look)
 
     def _look(self) -> None:
         self._due = None
