@@ -132,7 +132,7 @@ class _Place:
     @property
     def is_another(self) -> bool:
         """Whether somebody has put a link on the way: in /dev, which belongs to all containers."""
-        return "/dev" in self.passed and any(os.path.islink(f"{ROOT}{place}") for place in self.passed)
+        return any(place.startswith("/dev/") and os.path.islink(f"{ROOT}{place}") for place in self.passed)
 
 
 _known: dict[
