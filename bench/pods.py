@@ -72,6 +72,7 @@ def measure(count: int, image: str) -> Run:
         undeploy(lab, "warm-up")
         settle()
         before = memory(lab)
+        settle()
         pods = deploy(lab, "pods", count, image)
         settle()
         used = memory(lab) - before
