@@ -71,8 +71,6 @@ class PodSandbox:
 
         A caller that is cancelled meanwhile is told of its end like of any other's, for it starts all the same.
         """
-        if self.closed:
-            raise ContainerStartError("the pod's sandbox ended")
         name = container["name"]
         task = self._spawn(self._start(container))
         try:

@@ -277,7 +277,7 @@ class Runtime:
         requests, self._requests = self._requests, {}
         self._start()
         self.attach(self._loop)
-        for path, log in self._logs.items():
+        for path, log in tuple(self._logs.items()):  # one that cannot be sent is forgotten
             self._containers.send({"adopt": path, "streams": list(log.outputs.values())}, list(log.outputs))
         for request in requests.values():
             for answer in (request.forked, request.started):

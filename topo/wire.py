@@ -36,7 +36,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
-    """Send one message of at most LIMIT bytes. Raises OSError when the other end is gone."""
+    """Send one message of at most LIMIT bytes, with at most 16 descriptors. Raises ValueError when it is longer,
+    BlockingIOError when there is no room and the socket does not block, OSError when the other end is gone or a
+    descriptor is none.
+    """
     try:
         raw = orjson.dumps(message)
     except TypeError:  # what it refuses: half a surrogate pair, as the name of a file may have
