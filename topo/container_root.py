@@ -129,15 +129,16 @@ class _Place:
     passed: frozenset[str]
     is_folder: bool
 
-    @property
-    def is_another(self) -> bool:
-        """Whether somebody has put a link on the way: in /dev, which belongs to all containers."""
-        return any(place.startswith("/dev/") and os.path.islink(f"{ROOT}{place}") for place in self.passed)
+    def holds(self, changed: set[str], is_folder: bool) -> bool:
+        """Whether it is so for one who mounts a folder or a file, and has changed some places: in /dev, which belongs
+        to all containers, somebody may have put a link on the way.
+        """
+        linked = any(place.startswith("/dev/") and os.path.islink(f"{ROOT}{place}") for place in self.passed)
+        return self.is_folder == is_folder and changed.isdisjoint(self.passed) and not linked
 
 
-_known: dict[
-    tuple[str, str], _Place
-] = {}  # by lower layers and path: what is there before anything is mounted
+# By lower layers and path: what is there before anything is mounted.
+_known: dict[tuple[str, str], _Place] = {}
 
 
 def _bind_volume(lower: str, changed: set[str], source: str, path: str, read_only: bool) -> None:
@@ -148,12 +149,7 @@ def _bind_volume(lower: str, changed: set[str], source: str, path: str, read_onl
     """
     is_folder = os.path.isdir(source)
     known = _known.get((lower, path))
-    if (
-        known is None
-        or known.is_folder != is_folder
-        or not changed.isdisjoint(known.passed)
-        or known.is_another
-    ):
+    if known is None or not known.holds(changed, is_folder):
         known = _make_place(lower, changed, path, is_folder)
     try:
         syscalls.bind(source, f"{ROOT}{known.real}", read_only=read_only)

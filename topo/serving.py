@@ -32,10 +32,9 @@ class Server(ABC):
     def run(self) -> NoReturn:
         """Serve until the supervisor is gone."""
         while True:
+            # An earlier one of a round may have dealt with a descriptor, or have its number waited for anew.
             for descriptor, handler in [(ready, self._handlers[ready]) for ready, _ in self._poll.poll()]:
-                if (
-                    self._handlers.get(descriptor) is handler
-                ):  # no earlier one of this round has dealt with it
+                if self._handlers.get(descriptor) is handler:
                     handler()
 
     def wait_for(self, descriptor: int, handler: Callable[[], None]) -> None:
