@@ -64,10 +64,7 @@ def deploy(lab: Lab, name: str, replicas: int, image: str) -> float:
         client.request("POST", DEPLOYMENTS, deployment(name, replicas, image))
         running, rest = 0, b""
         while running < replicas:
-            received = watch.recv(1 << 16)
-            if not received:
-                raise ConnectionError("the watch has ended, and the lab with it")
-            data = rest + received
+            data = rest + _received(watch)
             running += data.count(ADDED)
             rest = data[1 - len(ADDED) :]
         return time.perf_counter() - begun
@@ -104,10 +101,18 @@ def _running_pods(lab: Lab, name: str) -> Iterator[socket.socket]:
         connection.request("GET", f"{PODS}?{query}")
         answer = b""
         while b"\r\n\r\n" not in answer:
-            answer += connection.sock.recv(1 << 16)
+            answer += _received(connection.sock)
         yield connection.sock
     finally:
         connection.close()
+
+
+def _received(watch: socket.socket) -> bytes:
+    """What has come, once something has. Raises TimeoutError, ConnectionError."""
+    data = watch.recv(1 << 16)
+    if not data:
+        raise ConnectionError("the watch has ended, and the lab with it")
+    return data
 
 
 @dataclass(frozen=True)
