@@ -9,8 +9,9 @@
 Each engine has an agent of its own, so that one that fails holds nobody up; they share the pool. Services with any
 other `loadBalancerClass` are someone else's.
 
-Invariants: no two Services have the same address, and one keeps its own while it lives; the status names
-an address only once the engine was told of it.
+Invariants: no two Services have the same address, and one keeps its own while it lives; no two machines have it
+either: one engine's is free for another's once the first has taken it off; the status names an address only once the
+engine was told of it.
 
 Sources: Kubernetes, "Service", type LoadBalancer and loadBalancerClass; KEP-1959 (loadBalancerClass); KEP-1860
 (ipMode: the balancer is a proxy).
@@ -18,7 +19,7 @@ Sources: Kubernetes, "Service", type LoadBalancer and loadBalancerClass; KEP-195
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from agents import desired
@@ -49,11 +50,31 @@ class Pool:
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = tuple(addresses)
         self._given: desired.Given = {}
+        self._held: dict[str, frozenset[str]] = {}  # class -> what its engine's machine has
+        self._waiting: list[Callable[[], None]] = []
+
+    def on_free(self, handler: Callable[[], None]) -> None:
+        """`handler` is called whenever addresses have become free for all."""
+        self._waiting.append(handler)
 
     def assign(self, services: Iterable[Obj]) -> desired.Given:
         """The addresses for each Service of every engine; see desired.assign. What was given is kept."""
-        self._given = desired.assign(services, self._addresses, self._given)
+        held = {address: name for name, addresses in self._held.items() for address in addresses}
+        self._given = desired.assign(services, self._addresses, self._given, held)
         return self._given
+
+    def take(self, load_balancer_class: str, addresses: Iterable[str]) -> None:
+        """A class's engine is about to serve these: from now on they are its own, with those that it has."""
+        self._held[load_balancer_class] = self._held.get(load_balancer_class, frozenset()).union(addresses)
+
+    def keep(self, load_balancer_class: str, addresses: Iterable[str]) -> None:
+        """A class's engine serves these and no others: what else it had is free."""
+        kept = frozenset(addresses)
+        freed = self._held.get(load_balancer_class, frozenset()) - kept
+        self._held[load_balancer_class] = kept
+        if freed:
+            for handler in self._waiting:
+                handler()
 
 
 class LoadBalancerAgent(Agent):
@@ -70,6 +91,7 @@ class LoadBalancerAgent(Agent):
         self._said: set[tuple[str, str]] = set()
         for informer in self.informers.values():
             informer.on_change(self.changed)
+        pool.on_free(self.changed)
 
     async def run(self) -> None:
         """Work until cancelled; the engine ends with the agent."""
@@ -90,8 +112,11 @@ class LoadBalancerAgent(Agent):
         wanted = desired.frontends(services, given, self.objects("Node"))
         if wanted != self._applied:
             self._applied = wanted
+            addresses = {frontend.address for frontend in wanted}
+            self._pool.take(self._class, addresses)
             try:
                 await self._engine.apply(wanted)
+                self._pool.keep(self._class, addresses)
             except Exception:
                 self._applied = None
                 raise

@@ -7,7 +7,9 @@
                                +--------------------------+
                                  one TCP connection in, another out: a node sees lb1's address
 
-lb1 holds the addresses itself, on eth0, so that the nodes' network finds them. A node that does not answer
+lb1 holds the addresses itself, on eth0, so that the nodes' network finds them. It announces new ones, for their
+neighbours may remember another machine that had them before (gratuitous ARP, for IPv6 unsolicited neighbour
+advertisements): without that they would go on sending there for up to a minute. A node that does not answer
 its node port is left out after two failed checks, and taken back after one good one; one that is left out is asked
 more often, so that the first pod of a Service is served as soon as it is ready.
 
@@ -16,7 +18,8 @@ configuration is tried (`haproxy -c`) before the running process is told, and no
 is told (SIGUSR2 to the master: new workers take over the listening sockets, old ones finish what they have).
 
 Sources: Kubernetes, "Service", type LoadBalancer; HAProxy 2.6 configuration manual, sections 3.1, 4.2 and
-5.2; HAProxy management guide, section 4 "Stopping and restarting".
+5.2; HAProxy management guide, section 4 "Stopping and restarting"; RFC 5227, section 3 (announcing an address);
+RFC 4861, section 7.2.6; the kernel's Documentation/networking/ip-sysctl.rst (arp_notify, ndisc_notify).
 """
 
 from __future__ import annotations
@@ -24,19 +27,23 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from netfns.balancer_types import Frontend, Server
-from netfns.kernel import Kernel
+from netfns.kernel import HAS_IPV6, Kernel, settings_for
 
 DEVICE = "eth0"
+# The kernel announces the addresses of a device when its hardware address is set, even to what it is.
+ANNOUNCE = {f"net.ipv4.conf.{DEVICE}.arp_notify": "1", f"net.ipv6.conf.{DEVICE}.ndisc_notify": "1"}
 
 
 @dataclass(frozen=True)
 class Balancer:
-    """All that one balancer serves. `runtime_socket` is the path of HAProxy's runtime API."""
+    """All that one balancer serves. `runtime_socket` is the path of HAProxy's runtime API, which tells `version`."""
 
     runtime_socket: str
     frontends: tuple[Frontend, ...] = ()
+    version: int = 0
 
 
 # ---------------------------------------------------------------- render
@@ -52,7 +59,7 @@ def render(desired: Balancer) -> str:
     Senders outside of the source ranges are turned away. Sections are named after the owner, in the order of
     `desired.frontends`.
     """
-    sections = [GLOBAL.format(socket=desired.runtime_socket)]
+    sections = [GLOBAL.format(socket=desired.runtime_socket, version=desired.version)]
     sections += [_section(frontend) for frontend in desired.frontends]
     return "\n".join(sections)
 
@@ -60,6 +67,7 @@ def render(desired: Balancer) -> str:
 GLOBAL = """\
 global
     stats socket {socket} mode 600 level admin expose-fd listeners
+    description version {version}
     maxconn 4096
 
 defaults
@@ -124,9 +132,20 @@ def check(kernel: Kernel, configuration: str) -> None:
     kernel.run(["haproxy", "-c", "-q", "-f", "/dev/stdin"], configuration)
 
 
+def version_told(information: str) -> int | None:
+    """The version of the configuration that answers `show info` on the runtime socket; None when it tells none."""
+    lines = (line.partition(": version ") for line in information.splitlines())
+    return next((int(version) for key, _, version in lines if key == "description" and version), None)
+
+
 def add_addresses(kernel: Kernel, desired: Balancer) -> None:
-    """Put the frontends' addresses on the device. Raises CommandError."""
-    _change(kernel, "add", _wanted(desired) - observe(kernel))
+    """Put the frontends' addresses on the device, and announce them. Raises CommandError."""
+    missing = _wanted(desired) - observe(kernel)
+    _change(kernel, "add", missing)
+    if missing:
+        for key, value in settings_for(ANNOUNCE, HAS_IPV6).items():
+            kernel.sysctl(key, value)
+        kernel.ip(f"link set dev {DEVICE} address {_device(kernel)['address']}\n")
 
 
 def remove_addresses(kernel: Kernel, desired: Balancer) -> None:
@@ -136,9 +155,15 @@ def remove_addresses(kernel: Kernel, desired: Balancer) -> None:
 
 def observe(kernel: Kernel) -> set[str]:
     """The balancer's addresses that the device holds: all single ones (/32, /128) on it."""
-    (link,) = json.loads(kernel.run(["ip", "-j", "address", "show", "dev", DEVICE]))
-    held = {f"{address['local']}/{address['prefixlen']}" for address in link["addr_info"]}
+    addresses = _device(kernel)["addr_info"]
+    held = {f"{address['local']}/{address['prefixlen']}" for address in addresses}
     return {address for address in held if address == _single(address.partition("/")[0])}
+
+
+def _device(kernel: Kernel) -> dict[str, Any]:
+    """The device as ip(8) shows it, with its addresses."""
+    (link,) = json.loads(kernel.run(["ip", "-j", "address", "show", "dev", DEVICE]))
+    return dict(link)
 
 
 def _change(kernel: Kernel, verb: str, addresses: set[str]) -> None:

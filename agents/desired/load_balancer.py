@@ -34,16 +34,22 @@ def ingress_addresses(service: Obj) -> tuple[str, ...]:
     return tuple(entry["ip"] for entry in ingress if entry.get("ip"))
 
 
-def assign(services: Iterable[Obj], pool: Sequence[str], before: Given | None = None) -> Given:
+def assign(
+    services: Iterable[Obj],
+    pool: Sequence[str],
+    before: Given | None = None,
+    held: Mapping[str, str] | None = None,
+) -> Given:
     """Addresses of the pool for each Service, one of each of its families in its order.
 
     Its own if its status has one (or `before`, what was given it and is not in its status yet), the one that it
     asks for by spec.loadBalancerIP, or the first that is free. A Service for which one is missing is left out. New
-    ones get theirs in order of their creation.
+    ones get theirs in order of their creation. `held` tells the class whose engine has an address on its machine:
+    it is free for Services of this class only.
     """
     every = list(services)
     by_family = {
-        family: _assign([obj for obj in every if family in _families(obj)], own, before or {})
+        family: _assign([obj for obj in every if family in _families(obj)], own, before or {}, held or {})
         for family in FAMILIES
         if (own := [address for address in pool if _family(address) == family])
     }
@@ -57,29 +63,41 @@ def assign(services: Iterable[Obj], pool: Sequence[str], before: Given | None = 
     return given
 
 
-def _assign(services: Iterable[Obj], pool: Sequence[str], before: Given) -> dict[tuple[str, str], str]:
+def _assign(
+    services: Iterable[Obj], pool: Sequence[str], before: Given, held: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
     """One address of one family's pool for each Service, as far as there are any."""
+
+    def free(obj: Obj, address: str) -> bool:
+        own = balancer_class(obj)
+        return address in pool and address not in given.values() and held.get(address, own) == own
+
     given: dict[tuple[str, str], str] = {}
     new: list[Obj] = []
     for obj in services:
         known = (*ingress_addresses(obj), *before.get(namespaced_name(obj), ()))
-        held = next((address for address in known if address in pool), "")
-        if held and held not in given.values():
-            given[namespaced_name(obj)] = held
+        kept = next((address for address in known if free(obj, address)), "")
+        if kept:
+            given[namespaced_name(obj)] = kept
         else:
             new.append(obj)
-    new.sort(key=lambda obj: (obj["metadata"].get("creationTimestamp", ""), namespaced_name(obj)))
     family = _family(pool[0])
-    asking = {
-        id(obj): asked for obj in new if _family(asked := obj["spec"].get("loadBalancerIP", "")) == family
-    }
-    for obj in (obj for obj in new if id(obj) in asking):
-        if asking[id(obj)] in set(pool) - set(given.values()):
-            given[namespaced_name(obj)] = asking[id(obj)]
-    taken = set(given.values())
-    free = (address for address in pool if address not in taken)
-    anywhere = (obj for obj in new if id(obj) not in asking)
-    return given | {namespaced_name(obj): address for obj, address in zip(anywhere, free, strict=False)}
+
+    def turn(obj: Obj) -> tuple[bool, str, tuple[str, str]]:
+        return not _asks(obj, family), obj["metadata"].get("creationTimestamp", ""), namespaced_name(obj)
+
+    for obj in sorted(new, key=turn):
+        asked = _asks(obj, family)
+        found = next((address for address in ([asked] if asked else pool) if free(obj, address)), "")
+        if found:
+            given[namespaced_name(obj)] = found
+    return given
+
+
+def _asks(service: Obj, family: str) -> str:
+    """The address of this family that a Service asks for; "" for any."""
+    asked = str(service["spec"].get("loadBalancerIP") or "")
+    return asked if _family(asked) == family else ""
 
 
 def _source_ranges(service: Obj) -> list[str]:

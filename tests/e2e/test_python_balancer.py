@@ -120,6 +120,25 @@ def test_it_serves_its_class_without_rights_and_is_started_again(served: Running
     wait_until(lambda: any(ended in note for note in notes(served)), SERVED, "an event that tells it")
 
 
+def test_an_address_that_haproxy_had_is_served_at_once(lab: RunningLab) -> None:
+    def answered(name: str) -> bool:
+        return lab.fetch("outside", "http://192.168.50.219/hostname") == "echo" and bool(address(lab, name))
+
+    fixed = "loadBalancerIP: 192.168.50.219"
+    first = SERVICE.format(name="before", extra=fixed)
+    second = SERVICE.format(name="after", extra=f"{fixed}\n  loadBalancerClass: minipod.dev/python")
+    lab.apply(MANIFEST)
+    try:
+        lab.ready_pods(1, NAMESPACE)
+        lab.apply(first)
+        wait_until(partial(answered, "before"), SERVED, "an answer through lb1", every=0.1)
+        lab.delete(first)
+        lab.apply(second)
+        wait_until(partial(answered, "after"), SERVED, "an answer through lb2", every=0.1)
+    finally:
+        lab.delete(MANIFEST)
+
+
 def test_it_asks_nodes_for_their_health_and_keeps_to_source_ranges(lab: RunningLab) -> None:
     def answered() -> bool:
         found = address(lab, "python")

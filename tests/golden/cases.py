@@ -112,6 +112,7 @@ BALANCER = Balancer(
         Frontend("default/web:http", "192.168.50.200", 80, NODE_PORTS),
         Frontend("default/web:http", "fd00:50::200", 80, (Server("worker1", "fd00:50::21", 30080),)),
     ),
+    version=7,
 )
 # A Service with externalTrafficPolicy Local, for two ranges of senders only.
 CHOOSY = Frontend(

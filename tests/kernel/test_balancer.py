@@ -1,5 +1,6 @@
 """HAProxy on lb1: clients from outside reach pods through node ports, and a reload loses nobody."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,34 @@ def test_addresses_come_and_go(balanced: dict[str, Machine], folder: Path) -> No
     balancer.remove_addresses(lb1, wanted(folder))
     assert balancer.observe(lb1) == {f"{ADDRESS}/32"}
     assert "192.168.50.11/24" in lb1.run(["ip", "address", "show", "dev", "eth0"])
+
+
+def neighbour(machine: Machine, address: str) -> str:
+    """The hardware address that a machine sends to for an address; "" when it knows none."""
+    entries = json.loads(machine.run(["ip", "-j", "neighbour", "show", address]))
+    return "".join(entry.get("lladdr", "") for entry in entries)
+
+
+def hardware(machine: Machine) -> str:
+    (link,) = json.loads(machine.run(["ip", "-j", "link", "show", "dev", "eth0"]))
+    return str(link["address"])
+
+
+@pytest.mark.parametrize("address", ["192.168.50.205", "fd00:50::205"])
+def test_an_address_that_another_machine_had_is_found_at_once(
+    cluster: dict[str, Machine], folder: Path, address: str
+) -> None:
+    lb1, before, sender = cluster["lb1"], cluster["worker1"], cluster["worker2"]
+    own = f"{address}/{'128' if ':' in address else '32'} dev eth0"
+    before.ip(f"address add {own}{' nodad' if ':' in address else ''}\n")
+    sender.run(["ping", "-c", "1", "-W", "5", address])
+    assert neighbour(sender, address) == hardware(before)
+    before.ip(f"address del {own}\n")
+    both = Balancer("", (*wanted(folder).frontends, *wanted(folder, address).frontends))
+    balancer.add_addresses(lb1, both)
+    until(lambda: neighbour(sender, address) == hardware(lb1))
+    sender.run(["ping", "-c", "1", "-W", "5", address])
+    balancer.remove_addresses(lb1, wanted(folder))
 
 
 def test_a_node_whose_port_is_closed_is_passed_over(balanced: dict[str, Machine]) -> None:

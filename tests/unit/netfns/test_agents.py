@@ -31,17 +31,30 @@ from netfns.proxy_mode import ProxyMode, proxy_mode
 Obj = dict[str, Any]
 NFTABLES = proxy_mode("nftables")
 RANGES = ["10.244.0.0/16"], ["10.96.0.0/16"]
-# Stands in for HAProxy: listens on the runtime socket, and writes down each reload.
+# Stands in for HAProxy: tells its version on the runtime socket, and writes down each reload but the first, which it
+# loses, as the real one does now and then.
 HAPROXY = """
-import signal, socket, sys, time
-folder = sys.argv[1]
-signal.signal(signal.SIGUSR2, lambda *_: open(folder + "/reloads", "a").write("reload\\n"))
+import re, signal, socket, sys, time
+folder, told = sys.argv[1], 0
+def version():
+    return re.search(r"description (version \\d+)", open(folder + "/haproxy.cfg").read())[1]
+def reload(*_):
+    global serving, told
+    told += 1
+    if told > 1:
+        serving = version()
+        open(folder + "/reloads", "a").write("reload\\n")
+serving = version()
+signal.signal(signal.SIGUSR2, reload)
 listener = socket.socket(socket.AF_UNIX)
 import os
 if os.path.exists(folder + "/haproxy.sock"): os.unlink(folder + "/haproxy.sock")
 listener.bind(folder + "/haproxy.sock")
 listener.listen()
-while True: listener.accept()[0].close()
+while True:
+    with listener.accept()[0] as client:
+        client.recv(100)
+        client.send(f"Name: HAProxy\\ndescription: {serving}\\n".encode())
 """
 
 
@@ -59,7 +72,8 @@ class FakeMachine:
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         if argv[:2] == ["ip", "-d"]:
             raise CommandError(argv, 1, "Device does not exist.")
-        return json.dumps([{"addr_info": []}]) if "address" in argv else ""
+        device = {"address": "00:00:00:00:00:02", "addr_info": []}
+        return json.dumps([device]) if "address" in argv else ""
 
     def take(self, text: str) -> None:
         if self.broken:
@@ -429,10 +443,13 @@ class FakeEngine:
         self.machine: Spawner = FakeMachine()
         self.served: list[Frontend] = []
         self.broken = False
+        self.holding: asyncio.Event | None = None  # it gives nothing up before
 
     async def apply(self, frontends: Sequence[Frontend]) -> None:
         if self.broken:
             raise RuntimeError("refused")
+        if self.holding is not None and len(frontends) < len(self.served):
+            await self.holding.wait()
         self.served = list(frontends)
 
     async def stop(self) -> None:
@@ -460,5 +477,30 @@ def test_each_class_has_its_engine_and_they_share_the_pool() -> None:
             assert ingress(api, "web2") == [], "another class is left alone"
             assert [frontend.address for frontend in engines[PYTHON_CLASS].served] == [given[1]]
             assert [frontend.address for frontend in engines[""].served] == [given[0], given[2]]
+
+    play(story)
+
+
+def test_an_address_is_given_to_another_engine_only_when_the_one_that_has_it_has_given_it_up() -> None:
+    async def story(api: API) -> None:
+        pool = Pool(["192.168.50.200"])
+        engines = {name: FakeEngine() for name in ("", PYTHON_CLASS)}
+        agents = [LoadBalancerAgent(api, engine, pool, name) for name, engine in engines.items()]
+        add_node(api, "worker1", 1)
+        spec: Obj = {"type": "LoadBalancer", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
+        async with running(agents[0]), running(agents[1]):
+            add_service(api, "first", **spec)
+            await until(lambda: ingress(api, "first"))
+            given_up = engines[""].holding = asyncio.Event()
+            api.delete("Service", "first", "default")
+            own = {"clusterIP": "10.96.0.21", "clusterIPs": ["10.96.0.21"]}
+            add_service(api, "second", **spec, **own, loadBalancerClass=PYTHON_CLASS)
+            await agents[1].settle()
+            assert ingress(api, "second") == []
+            assert engines[PYTHON_CLASS].served == []
+            given_up.set()
+            await until(lambda: ingress(api, "second"))
+            assert engines[""].served == []
+            assert [frontend.address for frontend in engines[PYTHON_CLASS].served] == ["192.168.50.200"]
 
     play(story)

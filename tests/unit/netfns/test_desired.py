@@ -129,6 +129,16 @@ def test_a_service_keeps_its_address_and_a_new_one_gets_the_first_that_is_free()
     assert given == {("default", "c"): ("192.168.50.200",), ("default", "b"): ("192.168.50.201",)}
 
 
+def test_an_address_that_another_class_has_is_not_free() -> None:
+    services = [
+        balanced("a", "0", loadBalancerClass="minipod.dev/python"),
+        balanced("b", "1"),
+        balanced("c", "2", loadBalancerClass="minipod.dev/python", loadBalancerIP="192.168.50.200"),
+    ]
+    given = desired.assign(services, ["192.168.50.200", "192.168.50.201"], held={"192.168.50.200": ""})
+    assert given == {("default", "a"): ("192.168.50.201",), ("default", "b"): ("192.168.50.200",)}
+
+
 def test_an_address_that_two_claim_goes_to_one() -> None:
     services = [balanced("a", "0", "192.168.50.200"), balanced("b", "1", "192.168.50.200")]
     given = desired.assign(services, ["192.168.50.200", "192.168.50.201"])
