@@ -56,6 +56,7 @@ class MachineHost(Node):  # type: ignore[misc]
             return
         syscalls.unshare(syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
         syscalls.sethostname(self.name)
+        _be_quiet()
         self._own_files()
         self.namespaces = Namespaces.of_thread()
 
@@ -73,6 +74,17 @@ class MachineHost(Node):  # type: ignore[misc]
         if self.shell:
             self.shell.kill()
         self.cleanup()
+
+
+def _be_quiet() -> None:
+    """Have no interface of this network look for another with its addresses, or for routers: all are given.
+
+    Otherwise each does so for some seconds after its start, and its link-local address cannot be used before.
+    """
+    for key, value in (("accept_dad", "0"), ("router_solicitations", "0")):
+        setting = Path("/proc/sys/net/ipv6/conf/default", key)
+        if setting.exists():
+            setting.write_text(value)
 
 
 class Machine:

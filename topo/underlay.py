@@ -97,11 +97,14 @@ def build(
 
 
 def _switches_only_switch() -> None:
-    """Frames on a switch are no business of its netfilter; the setting is this network namespace's own."""
-    for table in ("iptables", "ip6tables", "arptables"):
-        setting = Path(f"/proc/sys/net/bridge/bridge-nf-call-{table}")
+    """Frames on a switch are no business of its netfilter, and its ports are no hosts, each of which would look for
+    routers and report its groups to all. The settings are this network namespace's own.
+    """
+    settings = {f"net/bridge/bridge-nf-call-{table}": "0" for table in ("iptables", "ip6tables", "arptables")}
+    for key, value in (settings | {"net/ipv6/conf/default/disable_ipv6": "1"}).items():
+        setting = Path("/proc/sys", key)
         if setting.exists():
-            setting.write_text("0")
+            setting.write_text(value)
 
 
 def _configure_router(router: Machine, ipv6: bool) -> None:

@@ -116,6 +116,17 @@ def test_no_route_leads_out(either_lab: RunningLab) -> None:
         assert (found.returncode, "unreachable" in found.stderr) == (2, True), found
 
 
+def test_nobody_looks_for_routers_or_for_others_with_the_same_address(either_lab: RunningLab) -> None:
+    for place, run in everywhere(either_lab):
+        counts = dict(line.split() for line in run("cat", "/proc/net/snmp6").splitlines())
+        assert counts["Icmp6OutRouterSolicits"] == "0", place
+        links = json.loads(run("ip", "-j", "-6", "address"))
+        tentative = [link["ifname"] for link in links for one in link["addr_info"] if one.get("tentative")]
+        assert tentative == [], place
+        if place == "the switches":
+            assert {link["ifname"] for link in links if link["addr_info"]} <= {"lo"}
+
+
 def test_a_packet_to_nowhere_ends_at_the_router(either_lab: RunningLab) -> None:
     places = ["node/worker1", "vm/vm2", "outside", place_of(either_lab.ready_pods(2, "kube-system")[0])]
     with _host_packets() as seen:
