@@ -73,6 +73,7 @@ class Informer:
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._handlers: list[Handler] = []
+        self._indexes: dict[Callable[[Obj], Iterable[Hashable]], Index] = {}
         self._watch: Watch | None = None
         self._due: asyncio.Handle | None = None  # when it will look at what has happened
         self._failed: asyncio.Future[None] | None = None  # while it runs
@@ -85,9 +86,11 @@ class Informer:
             handler(None, obj)
 
     def index(self, keys_of: Callable[[Obj], Iterable[Hashable]]) -> Index:
-        """A new index, kept from now on."""
-        index = Index(keys_of)
-        self.on_change(index.update)
+        """An index, kept from now on; the same for all who ask by the same function."""
+        index = self._indexes.get(keys_of)
+        if index is None:
+            index = self._indexes[keys_of] = Index(keys_of)
+            self.on_change(index.update)
         return index
 
     def get(self, namespace: str, name: str) -> Obj | None:

@@ -34,11 +34,12 @@ class PodControl:
         """From now on, `enqueue` is called with the owner of every pod that changes."""
 
         def changed(old: Obj | None, new: Obj | None) -> None:
+            owner = None
             for pod in (old, new):
                 owner = controller_of(pod) if pod is not None else None
                 if pod is not None and owner is not None and owner["kind"] == self._owners.kind:
                     enqueue((pod["metadata"]["namespace"], owner["name"]))
-            if new is not None and controller_of(new) is None:
+            if new is not None and owner is None:
                 for key, candidate in self._in_namespace[new["metadata"]["namespace"]].items():
                     selector = from_object(selector_of(candidate))
                     if selector is not None and selector.matches(labels_of(new)):
