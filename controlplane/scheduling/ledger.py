@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
+from math import ceil
 from typing import Any, NamedTuple
 
 from controlplane.meta import Obj
@@ -57,21 +59,28 @@ class Ledger:
     def why_not(self, needs: Needs, node: Obj) -> list[str]:
         """What a pod needs and the node has no room for, in the scheduler's words."""
         name, reasons = node["metadata"]["name"], []
-        if any(self._is_taken(name, port) for port in needs.ports):
+        if needs.ports and any(self._is_taken(name, port) for port in needs.ports):
             reasons.append(NO_FREE_PORTS)
         allocatable = (node.get("status") or {}).get("allocatable")
         if allocatable is None:  # a node that has not said what it has
             return reasons
-        if "pods" in allocatable and self.pods[name] >= parse(str(allocatable["pods"])):
+        if "pods" in allocatable and self.pods[name] >= _whole(str(allocatable["pods"])):
             reasons.append("Too many pods")
-        taken: Any = self._requests[name]
-        for resource, amount in needs.requests.items():
-            if amount and taken[resource] + amount > parse(str(allocatable.get(resource, "0"))):
-                reasons.append(f"Insufficient {resource}")
+        if needs.requests:
+            taken: Any = self._requests[name]
+            for resource, amount in needs.requests.items():
+                if amount and taken[resource] + amount > parse(str(allocatable.get(resource, "0"))):
+                    reasons.append(f"Insufficient {resource}")
         return reasons
 
     def _is_taken(self, node: str, wanted: HostPort) -> bool:
         return any(count > 0 and collide(taken, wanted) for taken, count in self._ports[node].items())
+
+
+@lru_cache(maxsize=64)
+def _whole(text: str) -> int:
+    """A quantity of whole things, rounded up: a fraction, which no count of pods is, compares ten times as slowly."""
+    return ceil(parse(text))
 
 
 def collide(one: HostPort, other: HostPort) -> bool:

@@ -5,7 +5,7 @@ Sources: Kubernetes documentation "Taints and Tolerations", "Assigning Pods to N
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from controlplane.meta import Obj, labels_of
 from controlplane.selectors import Requirement
@@ -25,8 +25,10 @@ def tolerates(toleration: Obj, taint: Obj) -> bool:
     return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
 
 
-def untolerated(pod: Obj, taints: Iterable[Obj]) -> list[Obj]:
+def untolerated(pod: Obj, taints: Sequence[Obj]) -> list[Obj]:
     """The taints that no toleration of the pod covers."""
+    if not taints:
+        return []
     tolerations = pod["spec"].get("tolerations") or ()
     return [taint for taint in taints if not any(tolerates(entry, taint) for entry in tolerations)]
 
@@ -46,14 +48,18 @@ def why_not(pod: Obj, node: Obj) -> str:
 
 def preference(pod: Obj, node: Obj) -> int:
     """How much the pod's preferred node affinity speaks for the node: the weights of the terms that hold."""
-    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
-    preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity")
+    preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") if affinity else None
+    if not preferred:
+        return 0
     return sum(term["weight"] for term in preferred if _term_matches(term["preference"], node))
 
 
 def disliked_taints(pod: Obj, node: Obj) -> int:
     """How many PreferNoSchedule taints speak against the node."""
-    taints = (node.get("spec") or {}).get("taints") or ()
+    taints = (node.get("spec") or {}).get("taints")
+    if not taints:
+        return 0
     return len([taint for taint in untolerated(pod, taints) if taint["effect"] == "PreferNoSchedule"])
 
 
@@ -68,11 +74,13 @@ def differs(old: Obj, new: Obj) -> bool:
 
 def is_selected(spec: Obj, node: Obj) -> bool:
     """Whether a pod's node selector and required node affinity choose the node."""
-    labels = labels_of(node)
-    if not all(labels.get(key) == value for key, value in (spec.get("nodeSelector") or {}).items()):
-        return False
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    selector = spec.get("nodeSelector")
+    if selector:
+        labels = labels_of(node)
+        if not all(labels.get(key) == value for key, value in selector.items()):
+            return False
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity")
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") if affinity else None
     return required is None or any(
         _term_matches(term, node) for term in required.get("nodeSelectorTerms") or ()
     )
