@@ -6,6 +6,7 @@ Such a process lives as long as the supervisor: the end of the channel is its en
 namespaces and comes home.
 """
 
+import gc
 import os
 import select
 import socket
@@ -31,6 +32,7 @@ class Server(ABC):
 
     def run(self) -> NoReturn:
         """Serve until the supervisor is gone."""
+        gc.freeze()  # what was loaded stays: the collector need not look through it
         while True:
             # An earlier one of a round may have dealt with a descriptor, or have its number waited for anew.
             for descriptor, handler in [(ready, self._handlers[ready]) for ready, _ in self._poll.poll()]:
