@@ -22,7 +22,7 @@ from controlplane.informers import Informers
 from controlplane.meta import Key, Obj, key_of, labels_of, with_condition
 from controlplane.reconciler import Reconciler
 
-BURST = 2  # pods created or deleted before others may have the event loop: pods that are there can start
+BURST = 4  # pods created or deleted before others may have the event loop: pods that are there can start
 AHEAD = 4  # turns of the event loop that the first ones get more: by then their nodes have begun with them
 # Seconds between two looks at the same ReplicaSet: a look costs a pass over its pods, so many are looked at less often.
 STATUS_INTERVAL, STATUS_INTERVAL_OF_A_POD = 0.05, 0.0002
