@@ -39,7 +39,9 @@ RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 IFF_UP, IFA_F_NODAD, IN6_ADDR_GEN_MODE_NONE, RTNH_F_ONLINK = 0x1, 0x2, 1, 4
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 3, 0, 253, 1
 _QUEUES = {"numtxqueues": IFLA_NUM_TX_QUEUES, "numrxqueues": IFLA_NUM_RX_QUEUES}
+_SET, _UP_DOWN = {"mtu", "master", "alias", "addrgenmode"}, {"up", "down"}
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_IndexOf = Callable[[str], int]  # the number of a device
 
 
 class NetlinkError(OSError):
@@ -56,7 +58,7 @@ class Request:
     line: str
     kind: int
     flags: int
-    build: Callable[[Callable[[str], int]], bytes]
+    build: Callable[[_IndexOf], bytes]
     device: str = ""
 
 
@@ -86,7 +88,7 @@ def compile_batch(text: str) -> list[Request] | None:
     """The messages that `text` stands for, or None when a line is not in the subset at this file's head."""
     try:
         return [_compile_line(line) for line in _lines(text)]
-    except (_Unsupported, ValueError):
+    except (_Unsupported, ValueError, LookupError):
         return None
 
 
@@ -100,7 +102,8 @@ def _lines(text: str) -> Iterator[str]:
 @lru_cache(maxsize=1024)  # most lines of a pod are the same for all pods of a node
 def _compile_line(line: str) -> Request:
     # shlex takes ten times as long, and only a line with quotes needs it.
-    words = shlex.split(line) if any(mark in line for mark in "'\"\\") else line.split()
+    quoted = "'" in line or '"' in line or "\\" in line
+    words = shlex.split(line) if quoted else line.split()
     compiler = _COMPILERS.get(tuple(words[:2]))
     if compiler is None:
         raise _Unsupported(line)
@@ -131,8 +134,8 @@ class _Options:
         return options
 
 
-def _link_attributes(name: str, options: _Options) -> bytes:
-    attributes = _name(IFLA_IFNAME, name) if name else b""
+def _link_attributes(options: _Options) -> bytes:
+    attributes = b""
     if "alias" in options.values:
         attributes += attribute(IFLA_IFALIAS, options.values["alias"].encode())
     if "mtu" in options.values:
@@ -152,32 +155,38 @@ def _ifinfo(index: int, flags: int, change: int) -> bytes:
 
 
 def _link_add(line: str, words: list[str]) -> Request:
-    kind_at = words.index("type")
-    if words[kind_at + 1 : kind_at + 4] != ["veth", "peer", "name"]:
-        raise _Unsupported(line)
-    name, peer_name = words[0], words[kind_at + 4]
-    either = {"mtu", "address", *_QUEUES}
-    link = _Options.read(words[1:kind_at], keys=either | {"master"}, flags={"up"})
-    peer = _Options.read(words[kind_at + 5 :], keys=either | {"netns"}, flags=set())
-    peer_info = attribute(VETH_INFO_PEER, _ifinfo(0, 0, 0) + _link_attributes(peer_name, peer))
-    info = _name(IFLA_INFO_KIND, "veth") + attribute(IFLA_INFO_DATA, peer_info)
-    up = IFF_UP if "up" in link.flags else 0
+    name = _name(IFLA_IFNAME, words[0])
+    header, attributes, master = _pair(tuple(words[1:]))
 
-    def build(index_of: Callable[[str], int]) -> bytes:
-        message = _ifinfo(0, up, up) + _link_attributes(name, link)
-        if "master" in link.values:
-            message += _u32(IFLA_MASTER, index_of(link.values["master"]))
-        return message + attribute(IFLA_LINKINFO, info)
+    def build(index_of: _IndexOf) -> bytes:
+        message = header + name + attributes
+        return message + _u32(IFLA_MASTER, index_of(master)) if master else message
 
     return Request(line, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, build)
 
 
+@lru_cache(maxsize=64)  # by name alone differ those of a node
+def _pair(words: tuple[str, ...]) -> tuple[bytes, bytes, str]:
+    """What comes behind a veth device's name: header and attributes of the message, and the name of its master."""
+    kind_at = words.index("type")
+    if words[kind_at + 1 : kind_at + 4] != ("veth", "peer", "name"):
+        raise _Unsupported(" ".join(words))
+    either = {"mtu", "address", *_QUEUES}
+    link = _Options.read(words[:kind_at], keys=either | {"master"}, flags={"up"})
+    peer = _Options.read(words[kind_at + 5 :], keys=either | {"netns"}, flags=set())
+    peer_info = _ifinfo(0, 0, 0) + _name(IFLA_IFNAME, words[kind_at + 4]) + _link_attributes(peer)
+    data = attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer_info))
+    info = attribute(IFLA_LINKINFO, _name(IFLA_INFO_KIND, "veth") + data)
+    up = IFF_UP if "up" in link.flags else 0
+    return _ifinfo(0, up, up), _link_attributes(link) + info, link.values.get("master", "")
+
+
 def _link_set(line: str, words: list[str]) -> Request:
     kind_at = words.index("type") if "type" in words else len(words)
-    options = _Options.read(
-        words[1:kind_at], keys={"mtu", "master", "alias", "addrgenmode"}, flags={"up", "down"}
+    options = _Options.read(words[1:kind_at], keys=_SET, flags=_UP_DOWN)
+    attributes = (
+        _name(IFLA_IFNAME, words[0]) + _link_attributes(options) + _bridge_port(tuple(words[kind_at:]))
     )
-    attributes = _link_attributes(words[0], options) + _bridge_port(words[kind_at:])
     if "addrgenmode" in options.values:
         if options.values["addrgenmode"] != "none":
             raise _Unsupported(line)
@@ -186,7 +195,7 @@ def _link_set(line: str, words: list[str]) -> Request:
     up = IFF_UP if "up" in options.flags else 0
     change = IFF_UP if options.flags else 0
 
-    def build(index_of: Callable[[str], int]) -> bytes:
+    def build(index_of: _IndexOf) -> bytes:
         message = _ifinfo(0, up, change) + attributes
         if "master" in options.values:
             message += _u32(IFLA_MASTER, index_of(options.values["master"]))
@@ -195,11 +204,12 @@ def _link_set(line: str, words: list[str]) -> Request:
     return Request(line, RTM_NEWLINK, 0, build, words[0])
 
 
-def _bridge_port(words: list[str]) -> bytes:
+@lru_cache(maxsize=16)
+def _bridge_port(words: tuple[str, ...]) -> bytes:
     """The attributes of `type bridge_slave hairpin on|off`; none for no words."""
     if not words:
         return b""
-    if words[:3] != ["type", "bridge_slave", "hairpin"] or words[3:] not in (["on"], ["off"]):
+    if words[:3] != ("type", "bridge_slave", "hairpin") or words[3:] not in (("on",), ("off",)):
         raise _Unsupported(" ".join(words))
     mode = attribute(IFLA_BRPORT_MODE, struct.pack("=B", words[3] == "on"))
     info = _name(IFLA_INFO_SLAVE_KIND, "bridge") + attribute(IFLA_INFO_SLAVE_DATA, mode)
@@ -215,15 +225,20 @@ def _link_del(line: str, words: list[str]) -> Request:
 
 def _addr_add(line: str, words: list[str]) -> Request:
     family, packed, length = _interface(words[0])
-    options = _Options.read(words[1:], keys={"dev"}, flags={"nodad"})
-    attributes = attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
-    attributes += _u32(IFA_FLAGS, IFA_F_NODAD if "nodad" in options.flags else 0)
+    device, flags = _place(tuple(words[1:]))
+    attributes = attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed) + flags
 
-    def build(index_of: Callable[[str], int]) -> bytes:
-        device = index_of(options.values["dev"])
-        return struct.pack("=BBBBI", family, length, 0, RT_SCOPE_UNIVERSE, device) + attributes
+    def build(index_of: _IndexOf) -> bytes:
+        return struct.pack("=BBBBI", family, length, 0, RT_SCOPE_UNIVERSE, index_of(device)) + attributes
 
     return Request(line, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, build)
+
+
+@lru_cache(maxsize=64)
+def _place(words: tuple[str, ...]) -> tuple[str, bytes]:
+    """What comes behind an address: its device, and its flags as an attribute."""
+    options = _Options.read(words, keys={"dev"}, flags={"nodad"})
+    return options.values["dev"], _u32(IFA_FLAGS, IFA_F_NODAD if "nodad" in options.flags else 0)
 
 
 def _interface(text: str) -> tuple[int, bytes, int]:
@@ -242,6 +257,7 @@ def _interface(text: str) -> tuple[int, bytes, int]:
 
 def _route_add(line: str, words: list[str]) -> Request:
     options = _Options.read(words[1:], keys={"via", "dev"}, flags={"onlink"})
+    device = options.values["dev"]
     via = ip_interface(options.values["via"]).ip if "via" in options.values else None
     version = via.version if via else 4
     prefix = (
@@ -256,8 +272,8 @@ def _route_add(line: str, words: list[str]) -> Request:
     attributes = attribute(RTA_DST, prefix.network_address.packed) if prefix.prefixlen else b""
     attributes += attribute(RTA_GATEWAY, via.packed) if via else b""
 
-    def build(index_of: Callable[[str], int]) -> bytes:
-        return header + attributes + _u32(RTA_OIF, index_of(options.values["dev"]))
+    def build(index_of: _IndexOf) -> bytes:
+        return header + attributes + _u32(RTA_OIF, index_of(device))
 
     return Request(line, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, build)
 

@@ -122,6 +122,10 @@ def test_comments_and_empty_lines_are_nothing() -> None:
         "neigh add 10.0.0.1 lladdr 02:00:00:00:00:01 dev eth0",
         "addr add not-an-address dev eth0",
         "addr add 10.0.0.1/24 dev",
+        "addr add 10.0.0.1/24",
+        "addr add",
+        "link set",
+        "route add default",
         "nonsense",
     ],
 )
