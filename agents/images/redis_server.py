@@ -21,6 +21,10 @@ from agents.images.serve import ENDS_WITH_ZERO, run_until
 from agents.images.sockets import listen_tcp
 
 MAX_CLIENTS = 500
+OF_HTTP = (
+    "POST",
+    "HOST:",
+)  # a browser that was made to speak to a database: the connection ends, as redis does it
 
 
 class Client:
@@ -52,10 +56,13 @@ class Client:
         """Reply to every complete request in what was received."""
         replies = []
         try:
-            while self._received and (taken := take_request(self._received)):
+            while not self._closing and self._received and (taken := take_request(self._received)):
                 words, end = taken
                 self._received = self._received[end:]
-                if words:
+                if words and words[0].upper().decode("utf-8", "replace") in OF_HTTP:
+                    note("HTTP is spoken on this port: the connection is ended")
+                    self._closing = True
+                elif words:
                     replies.append(encode_reply(self._reply([w.decode("utf-8", "replace") for w in words])))
         except ProtocolError as error:
             replies.append(encode_reply(Failure(f"ERR {error}")))

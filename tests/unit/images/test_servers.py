@@ -276,6 +276,10 @@ def test_redis_password_inline_commands_and_garbage(start: Any, free_port: int) 
         while b"PONG" not in received:
             received += sock.recv(100)
         assert received == b"+OK\r\n+PONG\r\n"
+        sock.sendall(b"NONSENSE\r\nHost: redis\r\nPING\r\n")
+        assert sock.recv(100).startswith(b"-ERR unknown command")
+        assert sock.recv(100) == b"", "HTTP is no language of a database"
+    with socket.create_connection(("127.0.0.1", free_port), 10) as sock:
         sock.sendall(b"*99999999\r\n")
         assert sock.recv(100).startswith(b"-ERR Protocol error")
         assert sock.recv(100) == b""
