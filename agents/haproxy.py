@@ -20,12 +20,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agents.daemon import Daemon, Spawner
+from agents.dns import write_whole
 from netfns import balancer
 from netfns.balancer import Balancer, version_told
 from netfns.balancer_types import Frontend
 
 SERVED_WAIT = 10.0  # seconds for HAProxy to serve a configuration, its start included
-TELL_AGAIN = 0.25  # seconds; a reload takes some 50 ms
+TELL_AGAIN = 0.5  # seconds; a reload takes some 50 ms
+ANSWER_WAIT = 1.0  # seconds for a worker's answer
 
 
 class HAProxy:
@@ -57,7 +59,7 @@ class HAProxy:
         text = balancer.render(wanted)
         await asyncio.to_thread(balancer.check, self.machine, text)
         await asyncio.to_thread(balancer.add_addresses, self.machine, wanted)
-        self._configuration.write_text(text)
+        write_whole(self._configuration, text)
         if self._running is None:
             self._running = asyncio.create_task(self._haproxy.run())
         await self._serving(self._version)
@@ -88,9 +90,10 @@ class HAProxy:
         """What HAProxy answers on its runtime socket; "" when it does not."""
         writer = None
         try:
-            reader, writer = await asyncio.open_unix_connection(self._socket)
-            writer.write(f"{command}\n".encode())
-            return (await reader.read()).decode()
+            async with asyncio.timeout(ANSWER_WAIT):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                writer.write(f"{command}\n".encode())
+                return (await reader.read()).decode()
         except OSError:
             return ""
         finally:

@@ -6,7 +6,8 @@
                                                     (none)                 HAProxy on lb1 (agents/haproxy.py)
                                                     minipod.dev/python     agents/python_balancer.py on lb2
 
-Each engine has an agent of its own, so that one that fails holds nobody up; they share the pool. Services with any
+Each engine has an agent of its own, so that one that fails holds nobody up; they share the pool, in which only the
+addresses that a failing one may still serve are kept from the other. Services with any
 other `loadBalancerClass` are someone else's.
 
 Invariants: no two Services have the same address, and one keeps its own while it lives; no two machines have it
@@ -62,6 +63,15 @@ class Pool:
         held = {address: name for name, addresses in self._held.items() for address in addresses}
         self._given = desired.assign(services, self._addresses, self._given, held)
         return self._given
+
+    def is_to_come(self, load_balancer_class: str, asked: str) -> bool:
+        """Whether an address, the one that is asked for or "" for any, is only waited for: no Service has it any more,
+        but another class's engine does.
+        """
+        given = {address for addresses in self._given.values() for address in addresses}
+        others = (held for name, held in self._held.items() if name != load_balancer_class)
+        left = frozenset[str]().union(*others) - given
+        return asked in left if asked else bool(left)
 
     def take(self, load_balancer_class: str, addresses: Iterable[str]) -> None:
         """A class's engine is about to serve these: from now on they are its own, with those that it has."""
@@ -129,9 +139,11 @@ class LoadBalancerAgent(Agent):
         for obj in services:
             addresses = given.get(key_of(obj))
             if addresses is None:
-                asked = obj["spec"].get("loadBalancerIP") or "any address"
-                advice = "delete another Service of type LoadBalancer, or ask for another address"
-                self._warn_once(obj, f"loadBalancerIP: {asked}: not free in the pool: {advice}")
+                asked = obj["spec"].get("loadBalancerIP") or ""
+                if not self._pool.is_to_come(self._class, asked):
+                    advice = "delete another Service of type LoadBalancer, or ask for another address"
+                    place = f"loadBalancerIP: {asked or 'any address'}"
+                    self._warn_once(obj, f"{place}: not free in the pool: {advice}")
                 continue
             for port in obj["spec"].get("ports") or ():
                 if port.get("protocol", "TCP") != "TCP":

@@ -59,7 +59,8 @@ class PythonBalancer:
 
     async def apply(self, frontends: Sequence[Frontend]) -> None:
         """Serve these frontends. Raises CommandError, OSError, TimeoutError, or RuntimeError when refused."""
-        if not self._tasks and not frontends:
+        if not self._tasks and not frontends:  # what one that could not be started has left
+            await asyncio.to_thread(balancer.remove_addresses, self.machine, Balancer(""))
             return
         wanted = Balancer("", tuple(frontends))
         await asyncio.to_thread(balancer.add_addresses, self.machine, wanted)

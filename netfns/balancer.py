@@ -18,7 +18,7 @@ configuration is tried (`haproxy -c`) before the running process is told, and no
 is told (SIGUSR2 to the master: new workers take over the listening sockets, old ones finish what they have).
 
 Sources: Kubernetes, "Service", type LoadBalancer; HAProxy 2.6 configuration manual, sections 3.1, 4.2 and
-5.2; HAProxy management guide, section 4 "Stopping and restarting"; RFC 5227, section 3 (announcing an address);
+5.2; HAProxy management guide, section 4 "Stopping and restarting"; RFC 5227, section 2.3 (announcing an address);
 RFC 4861, section 7.2.6; the kernel's Documentation/networking/ip-sysctl.rst (arp_notify, ndisc_notify).
 """
 
@@ -33,7 +33,8 @@ from netfns.balancer_types import Frontend, Server
 from netfns.kernel import HAS_IPV6, Kernel, settings_for
 
 DEVICE = "eth0"
-# The kernel announces the addresses of a device when its hardware address is set, even to what it is.
+# The kernel announces the addresses of a device when its hardware address is set, even to what it is. (It also
+# forgets the neighbours that it knows there, and looks for them again.)
 ANNOUNCE = {f"net.ipv4.conf.{DEVICE}.arp_notify": "1", f"net.ipv6.conf.{DEVICE}.ndisc_notify": "1"}
 
 
@@ -141,10 +142,13 @@ def version_told(information: str) -> int | None:
 def add_addresses(kernel: Kernel, desired: Balancer) -> None:
     """Put the frontends' addresses on the device, and announce them. Raises CommandError."""
     missing = _wanted(desired) - observe(kernel)
-    _change(kernel, "add", missing)
-    if missing:
-        for key, value in settings_for(ANNOUNCE, HAS_IPV6).items():
-            kernel.sysctl(key, value)
+    if not missing:
+        return
+    for key, value in settings_for(ANNOUNCE, HAS_IPV6).items():
+        kernel.sysctl(key, value)
+    try:
+        _change(kernel, "add", missing)
+    finally:  # those that were added before one was refused are not missing next time
         kernel.ip(f"link set dev {DEVICE} address {_device(kernel)['address']}\n")
 
 

@@ -81,7 +81,8 @@ def _be_quiet() -> None:
 
     Otherwise each does so for some seconds after its start, and its link-local address cannot be used before.
     """
-    for key, value in (("accept_dad", "0"), ("router_solicitations", "0")):
+    # The first: some hosts have a new network begin with the settings of the one that made it, that of the switches.
+    for key, value in (("disable_ipv6", "0"), ("accept_dad", "0"), ("router_solicitations", "0")):
         setting = Path("/proc/sys/net/ipv6/conf/default", key)
         if setting.exists():
             setting.write_text(value)

@@ -135,6 +135,9 @@ def test_an_address_that_haproxy_had_is_served_at_once(lab: RunningLab) -> None:
         lab.delete(first)
         lab.apply(second)
         wait_until(partial(answered, "after"), SERVED, "an answer through lb2", every=0.1)
+        assert not [note for note in notes(lab) if "192.168.50.219: not free" in note], (
+            "it was only waited for"
+        )
     finally:
         lab.delete(MANIFEST)
 

@@ -111,14 +111,18 @@ def test_an_address_that_another_machine_had_is_found_at_once(
     lb1, before, sender = cluster["lb1"], cluster["worker1"], cluster["worker2"]
     own = f"{address}/{'128' if ':' in address else '32'} dev eth0"
     before.ip(f"address add {own}{' nodad' if ':' in address else ''}\n")
-    sender.run(["ping", "-c", "1", "-W", "5", address])
-    assert neighbour(sender, address) == hardware(before)
-    before.ip(f"address del {own}\n")
+    try:
+        sender.run(["ping", "-c", "1", "-W", "5", address])
+        assert neighbour(sender, address) == hardware(before)
+    finally:
+        before.ip(f"address del {own}\n")
     both = Balancer("", (*wanted(folder).frontends, *wanted(folder, address).frontends))
     balancer.add_addresses(lb1, both)
-    until(lambda: neighbour(sender, address) == hardware(lb1))
-    sender.run(["ping", "-c", "1", "-W", "5", address])
-    balancer.remove_addresses(lb1, wanted(folder))
+    try:
+        until(lambda: neighbour(sender, address) == hardware(lb1))
+        sender.run(["ping", "-c", "1", "-W", "5", address])
+    finally:
+        balancer.remove_addresses(lb1, wanted(folder))
 
 
 def test_a_node_whose_port_is_closed_is_passed_over(balanced: dict[str, Machine]) -> None:

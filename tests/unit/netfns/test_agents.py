@@ -23,6 +23,7 @@ from agents.kube_proxy import KubeProxy
 from agents.load_balancer import LoadBalancerAgent, Pool
 from agents.masquerade import MasqueradeAgent
 from agents.overlay import OverlayAgent
+from agents.python_balancer import PythonBalancer
 from controlplane.api import API
 from netfns.balancer_types import Frontend, Server
 from netfns.kernel import CommandError
@@ -434,6 +435,17 @@ def test_load_balancer_serves_reloads_and_survives(tmp_path: Path) -> None:
     play(story)
 
 
+def test_an_address_that_a_balancer_without_a_process_has_is_taken_off(tmp_path: Path) -> None:
+    class Left(FakeMachine):
+        def run(self, argv: Sequence[str], stdin: str = "") -> str:
+            held = [{"local": "192.168.50.12", "prefixlen": 24}, {"local": "192.168.50.200", "prefixlen": 32}]
+            return json.dumps([{"address": "00:00:00:00:00:03", "addr_info": held}])
+
+    machine = Left()
+    asyncio.run(PythonBalancer(machine, tmp_path, print).apply([]))
+    assert machine.texts == ["address del 192.168.50.200/32 dev eth0\n"]
+
+
 class FakeEngine:
     """Keeps what it is to serve; `broken` makes it refuse."""
 
@@ -498,6 +510,7 @@ def test_an_address_is_given_to_another_engine_only_when_the_one_that_has_it_has
             await agents[1].settle()
             assert ingress(api, "second") == []
             assert engines[PYTHON_CLASS].served == []
+            assert not any("not free in the pool" in told for told in events(api)), "it is only waited for"
             given_up.set()
             await until(lambda: ingress(api, "second"))
             assert engines[""].served == []
