@@ -7,8 +7,8 @@
                                                     minipod.dev/python     agents/python_balancer.py on lb2
 
 Each engine has an agent of its own, so that one that fails holds nobody up; they share the pool, in which only the
-addresses that a failing one may still serve are kept from the other. Services with any
-other `loadBalancerClass` are someone else's.
+addresses that a failing one may still serve are kept from the other. Services with any other `loadBalancerClass` are
+someone else's.
 
 Invariants: no two Services have the same address, and one keeps its own while it lives; no two machines have it
 either: one engine's is free for another's once the first has taken it off; the status names an address only once the

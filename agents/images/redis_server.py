@@ -21,10 +21,8 @@ from agents.images.serve import ENDS_WITH_ZERO, run_until
 from agents.images.sockets import listen_tcp
 
 MAX_CLIENTS = 500
-OF_HTTP = (
-    "POST",
-    "HOST:",
-)  # a browser that was made to speak to a database: the connection ends, as redis does it
+# Somebody made a browser speak to the database: the connection ends then, as redis does it.
+OF_HTTP = ("POST", "HOST:")
 
 
 class Client:
